@@ -1,0 +1,1 @@
+"""What a record is: the contracts, the ledger, and the only decoder of image files."""

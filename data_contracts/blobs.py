@@ -1,0 +1,73 @@
+"""Access to image files under registered roots: by uri, verified by hash, never outside the root."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_contracts.errors import IntegrityError, NotFound, UnreadableImage
+from data_contracts.vocabulary import QuarantineKind
+
+
+def image_id_of(data: bytes, frame: int | None = None) -> str:
+    """sha256 of the file's bytes in hexadecimal, plus ``#n`` for frame ``n`` of a file with several."""
+    digest = hashlib.sha256(data).hexdigest()
+    return digest if frame is None else f"{digest}#{frame}"
+
+
+def frame_of(uri: str) -> int:
+    """The frame number that a uri or an image id names (0 where it names none)."""
+    _, mark, number = uri.rpartition("#")
+    return int(number) if mark and number.isdigit() else 0
+
+
+class Blobs:
+    """Reads image bytes by ``root_id/relative/path`` uri.
+
+    Args:
+        roots: absolute folder of each registered root, by root id.
+    """
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        self._roots = {name: Path(folder).resolve() for name, folder in roots.items()}
+
+    def path(self, uri: str) -> Path:
+        """The file that a uri names.
+
+        Raises:
+            NotFound: the root is not registered.
+            UnreadableImage: the path leaves its root.
+        """
+        name, _, relative = uri.partition("/")
+        if uri.rpartition("#")[2].isdigit() and "#" in uri:
+            relative = relative.rpartition("#")[0]
+        if name not in self._roots:
+            raise NotFound(f"The image {uri} lies under a root that is not registered ({name}).")
+        path = (self._roots[name] / relative).resolve()
+        if not path.is_relative_to(self._roots[name]):
+            raise UnreadableImage(f"{uri} leads outside its root.", QuarantineKind.OUTSIDE_FOLDER)
+        return path
+
+    def read(self, uri: str, image_id: str | None = None) -> bytes:
+        """The file's bytes; with ``image_id``, only if they are still the bytes that were ingested.
+
+        Raises:
+            NotFound: the file is gone.
+            IntegrityError: the bytes changed since ingest.
+        """
+        path = self.path(uri)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFound(
+                f"The image file {path} cannot be read ({error.strerror}).",
+                cause="It was moved or deleted since ingest.",
+                remedy="Put it back, or ingest with --copy so that the workspace keeps its own copy.",
+            ) from None
+        if image_id is not None and image_id_of(data) != image_id.partition("#")[0]:
+            raise IntegrityError(
+                f"The image file {path} changed since it was ingested.",
+                remedy="Restore the original bytes, or ingest the changed file as a new image.",
+            )
+        return data

@@ -1,0 +1,238 @@
+"""The profile: everything that differs from one line or clinic to the next, in one YAML file.
+
+Unknown keys are refused with the nearest valid one, so a typing error never silently changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from data_contracts.errors import ProfileError
+from data_contracts.taxonomy import TaxonomyClass
+from data_contracts.vocabulary import Domain, Promotion
+
+SHIPPED_PROFILES = ("generic", "solar-el", "dermoscopy")
+
+
+class Section(BaseModel):
+    """A part of the profile: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSettings(Section):
+    """How image files are read before any model sees them."""
+
+    channels: int | None = Field(default=None, description="1 grey, 3 colour; null takes what most images have")
+    size: int | None = Field(default=None, ge=16, le=1024, description="longer side in px; null lets the preset choose")
+    max_megapixels: float = Field(default=120.0, gt=0, le=2000, description="larger images are quarantined as bombs")
+    window_centre: float | None = Field(
+        default=None, description="16-bit images: centre of the window shown to the model"
+    )
+    window_width: float | None = Field(default=None, gt=0)
+
+    @field_validator("channels")
+    @classmethod
+    def _one_or_three(cls, value: int | None) -> int | None:
+        if value not in (None, 1, 3):
+            raise ValueError("channels is 1, 3 or null")
+        return value
+
+
+class AugmentationSettings(Section):
+    """Changes that never change the label of an image in this domain."""
+
+    flip_horizontal: bool = True
+    flip_vertical: bool = False
+    rotate_quarter_turns: bool = False
+    rotate_degrees: float = Field(default=10.0, ge=0, le=180)
+    scale: float = Field(default=0.1, ge=0, le=0.5, description="random zoom, share of the size")
+    translate: float = Field(default=0.05, ge=0, le=0.3, description="random shift, share of the size")
+    brightness: float = Field(default=0.15, ge=0, le=0.9)
+    contrast: float = Field(default=0.15, ge=0, le=0.9)
+    hue_saturation: float = Field(default=0.0, ge=0, le=0.5, description="colour images only")
+    blur_probability: float = Field(default=0.1, ge=0, le=1)
+    noise_probability: float = Field(default=0.1, ge=0, le=1)
+    erase_probability: float = Field(default=0.0, ge=0, le=1)
+
+
+class ConfusionCost(Section):
+    """What it costs to call ``actual`` images ``predicted`` (1 is an ordinary mistake)."""
+
+    actual: str
+    predicted: str
+    cost: float = Field(ge=0, le=1e6)
+
+
+class Limits(Section):
+    """How wrong automatic decisions may be, and how sure we must be of it."""
+
+    automatic_error: float = Field(default=0.05, gt=0, lt=1, description="largest share of wrong automatic decisions")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="how sure the limit must hold")
+
+
+class ReviewSettings(Section):
+    """How many images people look at, and how."""
+
+    budget_per_round: int = Field(default=200, ge=0)
+    seconds_per_image: float = Field(default=8.0, gt=0, description="used for reader hours until measured")
+    reader_hours_per_week: float = Field(default=10.0, ge=0)
+    random_audit_share: float = Field(default=0.1, ge=0, le=1)
+    by_group: bool = False
+    read_first: bool = False
+    readings_required: int = Field(default=1, ge=1, le=2)
+
+
+class RetrainSettings(Section):
+    """When a new candidate is trained."""
+
+    monthly: str = Field(default="0 2 1 * *", description="cron of the full retraining, in the profile's time zone")
+    new_labels: int = Field(default=50, ge=1, description="new or corrected labels that trigger incremental training")
+    new_labels_per_class: int = Field(default=10, ge=1)
+    debounce_seconds: int = Field(default=600, ge=0)
+
+
+class GateSettings(Section):
+    """What a candidate must show before it may become champion."""
+
+    macro_f1_margin: float = Field(
+        default=-0.02, ge=-1, le=1, description="lower bound of the difference must be above"
+    )
+    recall_tolerance: float = Field(default=0.05, ge=0, le=1, description="largest loss of recall of one class")
+    minimum_test_images: int = Field(default=30, ge=1, description="classes with fewer are named as not gated")
+    maximum_ece: float = Field(default=0.05, gt=0, le=1)
+    first_minimum_macro_f1: float = Field(default=0.0, ge=0, le=1)
+    first_minimum_balanced_accuracy_over_chance: float = Field(default=0.05, ge=0, le=1)
+
+
+class Profile(Section):
+    """One line's or clinic's settings; see the shipped profiles for a sentence on each."""
+
+    name: str = Field(min_length=1, max_length=80)
+    domain: Domain = Domain.GENERIC
+    description: str = ""
+    time_zone: str = "UTC"
+    taxonomy: tuple[TaxonomyClass, ...] = ()
+    group_column: str | None = None
+    pass_class: str | None = Field(
+        default=None, description="the class that means 'good'; null: no escape or overkill rate"
+    )
+    input: InputSettings = InputSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    costs: tuple[ConfusionCost, ...] = ()
+    limits: Limits = Limits()
+    review: ReviewSettings = ReviewSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    gate: GateSettings = GateSettings()
+    promotion: Promotion = Promotion.BY_HAND
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of the profile's meaning (not of its comments or key order)."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def shipped_profile_text(name: str) -> str:
+    """The commented YAML of a shipped profile.
+
+    Raises:
+        ProfileError: ``name`` is not shipped.
+    """
+    if name not in SHIPPED_PROFILES:
+        near = difflib.get_close_matches(name, SHIPPED_PROFILES, n=1)
+        raise ProfileError(
+            f"There is no profile {name!r}.",
+            remedy=f"Did you mean {near[0]!r}?"
+            if near
+            else f"Shipped profiles: {', '.join(SHIPPED_PROFILES)}; or give a YAML file.",
+        )
+    return resources.files("data_contracts").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check a profile file.
+
+    Raises:
+        ProfileError: the file is missing, is not YAML, or has unknown or invalid values (all of them are listed).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ProfileError(
+            f"There is no profile file {path}.", remedy="Run `tailsight init --profile generic` first."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"The profile {path} cannot be read: {error}.") from None
+    return parse_profile(text, origin=str(path))
+
+
+def parse_profile(text: str, *, origin: str) -> Profile:
+    """Check the text of a profile; ``origin`` names it in errors.
+
+    Raises:
+        ProfileError: see :func:`read_profile`.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{origin} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise ProfileError(f"{origin} must be a YAML mapping with at least 'name'.")
+    try:
+        return Profile.model_validate(content)
+    except ValidationError as error:
+        raise ProfileError(f"{origin}: " + "; ".join(describe_validation(error, Profile)) + ".") from None
+
+
+def describe_validation(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One plain sentence for each problem of a pydantic error, unknown keys with the nearest valid one."""
+    sentences = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            valid = _keys_at(model, item["loc"][:-1])
+            near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
+            sentences.append(f"unknown key {place!r}; {hint}")
+        else:
+            sentences.append(f"{place}: {item['msg']} (given: {item.get('input')!r})")
+    return sentences
+
+
+def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = (
+            current.model_fields[part].annotation
+            if isinstance(current, type) and issubclass(current, BaseModel)
+            else None
+        )
+        inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        current = (
+            annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            else (inner[0] if inner else None)
+        )
+        if current is None:
+            return []
+    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []

@@ -1,0 +1,1 @@
+"""Where it runs: operating guides now, servers and containers later."""

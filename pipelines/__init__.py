@@ -1,0 +1,1 @@
+"""When things run: steps, Dagster definitions, the demo and the command line."""

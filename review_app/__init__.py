@@ -1,0 +1,1 @@
+"""What a person sees and says (arrives with the review queue)."""
