@@ -1,0 +1,29 @@
+"""Fixtures shared by every room's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_contracts.profile import shipped_profile_text
+from data_contracts.workspace import Workspace
+
+BENCHMARK_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def benchmark_data() -> Path:
+    """The folder of real data sets beside the project; skips by name where it is absent."""
+    if not BENCHMARK_DATA.is_dir():
+        pytest.skip(f"benchmark data sets are not at {BENCHMARK_DATA}")
+    return BENCHMARK_DATA
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A fresh workspace with the generic profile."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "tailsight.yaml").write_text(shipped_profile_text("generic"), encoding="utf-8")
+    return Workspace(folder)
