@@ -116,7 +116,7 @@ def write_table(frame: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     checked(frame, schema).to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -30,7 +30,7 @@ class Progress(Protocol):
 
 
 class _SilentStep:
-    def advance(self, n: int = 1, note: str | None = None) -> None:
+    def advance(self, n: int = 1, note: str | None = None) -> None:  # noqa: ARG002
         return None
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class _SilentStep:
 class SilentProgress:
     """Says nothing."""
 
-    def step(self, what: str, total: int | None = None) -> Step:
+    def step(self, what: str, total: int | None = None) -> Step:  # noqa: ARG002
         """Return a step that says nothing."""
         return _SilentStep()
 

@@ -30,7 +30,8 @@ class ImageRecord(Record):
     """One distinct image. ``image_id`` is the sha256 of the file's bytes, with ``#n`` for frame n of several.
 
     ``uri`` is ``root_id/relative/path`` (plus ``#n``) under a registered root. ``perceptual_hash`` is a signed 64-bit
-    integer. ``group`` (patient, lesion, tile, lot) is never split. ``given_split`` is what the user's split column said.
+    integer. ``group`` (patient, lesion, tile, lot) is never split. ``given_split`` is what the user's split column
+    said.
     """
 
     image_id: str
@@ -51,7 +52,7 @@ class ImageRecord(Record):
 
 
 class Occurrence(Record):
-    """One place where an image's bytes were seen; ``size_bytes`` and ``modified_ns`` let a second ingest skip reading."""
+    """One place where an image's bytes were seen; size and modification time let a second ingest skip reading."""
 
     image_id: str
     root_id: str
@@ -70,7 +71,7 @@ class QuarantinedFile(Record):
 
 
 class LabelError(Record):
-    """A row of a labels CSV that could not be used. ``row`` counts from 2 (1 is the header), as a spreadsheet shows it."""
+    """A row of a labels CSV that could not be used; ``row`` counts as a spreadsheet does (1 is the header)."""
 
     row: int | None
     value: str

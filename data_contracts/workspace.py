@@ -99,7 +99,7 @@ class Workspace:
         if not self.profile_path.is_file():
             raise NotFound(
                 f"{self.folder} is not a Tailsight workspace (no {PROFILE_FILE}).",
-                remedy="Make one with `tailsight --workspace DIR init --profile generic`, or name one with --workspace.",
+                remedy="Make one with `tailsight --workspace DIR init --profile generic`, or give its --workspace.",
             )
         return self
 
@@ -148,7 +148,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -1,0 +1,60 @@
+# Four commands are the whole workflow: demo, test, lint, format. Each makes what it needs; a second run starts at once.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ROOMS  := data_contracts domain_models pipelines review_app deploy
+
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: help install demo demo-quick test test-slow test-data lint format clean
+
+help:            ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Tailsight needs Python 3.11 or newer; this is %d.%d. Name another with PYTHON=python3.11" % v[:2])'
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# torch first and pinned: any other order may bring a build for another accelerator.
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing the pinned dependencies (a few minutes, once) ..."
+	@$(PIP) install --constraint constraints.txt torch==2.13.0
+	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	@echo "Installing what the tests need ..."
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## the command line, ready in .venv/bin/tailsight
+
+demo: install    ## the whole loop on real solar-cell images, in demo-workspace
+	@$(BIN)/tailsight --workspace demo-workspace demo
+
+demo-quick: install  ## the same in a minute and a half, in demo-workspace-quick
+	@$(BIN)/tailsight --workspace demo-workspace-quick demo --quick
+
+lint: $(VENV)/.installed-for-tests  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(ROOMS:%=-p %)
+	@$(BIN)/lint-imports --no-logo
+
+test: lint       ## lint, then the test suite
+	@$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-for-tests  ## the tests that take minutes
+	@$(BIN)/pytest -m slow
+
+test-data: $(VENV)/.installed-for-tests  ## the tests on the benchmark data sets
+	@$(BIN)/pytest -m data
+
+format: $(VENV)/.installed-for-tests     ## put the code into its one layout
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:           ## remove the virtual environment and the demo's workspaces
+	rm -rf $(VENV) demo-workspace demo-workspace-quick
