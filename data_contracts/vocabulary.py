@@ -122,6 +122,7 @@ class ConflictKind(StrEnum):
     NEAR_DUPLICATE_LABELS = "near_duplicate_labels"
     IMPORT_AGAINST_HUMAN = "import_against_human"
     GROUP_MISMATCH = "group_mismatch"
+    SPLIT_MISMATCH = "split_mismatch"
 
 
 class Domain(StrEnum):
