@@ -74,10 +74,16 @@ def test_a_forbidden_import_is_refused(tmp_path: Path, module: str, statement: s
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     planted = tmp_path / module
-    planted.write_text(f"{statement}\n{planted.read_text(encoding='utf-8')}".replace("from __future__ import annotations\n", ""))
+    planted.write_text(
+        f"{statement}\n{planted.read_text(encoding='utf-8')}".replace("from __future__ import annotations\n", "")
+    )
     linter = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run(
-        [linter, "--no-cache", "--no-logo"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+        [linter, "--no-cache", "--no-logo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
     )
     assert run.returncode == 1, run.stdout + run.stderr
     assert re.search(rf"{re.escape(broken_contract)}.*BROKEN", run.stdout), run.stdout

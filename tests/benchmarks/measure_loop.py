@@ -1,0 +1,220 @@
+"""Time and judge the whole loop on a benchmark data set, through the command line, as a user would run it.
+
+    python tests/benchmarks/measure_loop.py x-sdd --preset quick
+    python tests/benchmarks/measure_loop.py ham10000 --preset standard --seed 0
+    python tests/benchmarks/measure_loop.py --table            rewrites RESULTS.md from results/*.json
+
+Each run writes results/loop-SET-PRESET-seedN.json: seconds per verb, peak memory of the process tree, the test metrics with
+their intervals, and the machine. The table is made from these files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[2] / "shared" / "data"
+TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
+METRICS = (
+    "n",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc_ovr_macro",
+    "ece",
+    "ece_of_a_calibrated_model",
+    "coverage_at_limit",
+)
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """A folder of images, how it is labelled, and what must not be split."""
+
+    images: Path
+    labels: Path | None = None
+    group_column: str | None = None
+    profile: str = "generic"
+
+    @property
+    def ingest_words(self) -> list[str]:
+        """Arguments of ``ingest``."""
+        words = [str(self.images)]
+        if self.labels:
+            words += ["--labels", str(self.labels)]
+        if self.group_column:
+            words += ["--group-column", self.group_column]
+        return words
+
+
+SETS = {
+    "x-sdd": BenchmarkSet(DATA / "x-sdd" / "images"),
+    "ham10000": BenchmarkSet(
+        DATA / "ham10000-200x150" / "images", DATA / "ham10000-200x150" / "labels.csv", "lesion_id", "dermoscopy"
+    ),
+    "infrared": BenchmarkSet(
+        DATA / "infrared-solar-modules" / "images", DATA / "infrared-solar-modules" / "labels.csv"
+    ),
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+    }
+
+
+class PeakMemory(threading.Thread):
+    """Watches the resident memory of a process and its children, in MB, shared pages counted once each (USS)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.running = pid, 0.0, True
+
+    def run(self) -> None:
+        while self.running:
+            total = 0.0
+            try:
+                root = psutil.Process(self.pid)
+                for process in (root, *root.children(recursive=True)):
+                    total += process.memory_full_info().uss
+            except psutil.Error:
+                pass
+            self.peak = max(self.peak, total / 2**20)
+            time.sleep(0.5)
+
+
+def run_verb(workspace: Path, *words: str) -> tuple[dict[str, Any], float, float]:
+    """Run one verb; its JSON, its seconds and its peak memory in MB."""
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [TAILSIGHT, "--workspace", str(workspace), *words, "--json"], stdout=subprocess.PIPE, text=True
+    )
+    watch = PeakMemory(process.pid)
+    watch.start()
+    answer, _ = process.communicate()
+    watch.running = False
+    if process.returncode:
+        raise SystemExit(f"{words[0]} ended with {process.returncode}: {answer}")
+    return json.loads(answer), time.monotonic() - start, watch.peak
+
+
+def measure(name: str, preset: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """Run the loop on a fresh workspace and collect what it says of itself."""
+    data = SETS[name]
+    if not data.images.is_dir():
+        raise SystemExit(f"The data set {name} is not at {data.images}.")
+    with tempfile.TemporaryDirectory(prefix="tailsight-loop-") as folder:
+        workspace = Path(folder)
+        seconds: dict[str, float] = {}
+        memory: dict[str, float] = {}
+        answers: dict[str, dict[str, Any]] = {}
+        settings = [word for override in overrides for word in ("--set", override)]
+        for words in (
+            ["init", "--profile", data.profile],
+            ["ingest", *data.ingest_words],
+            ["curate", "--seed", str(seed)],
+            ["train", "--preset", preset, "--seed", str(seed), *settings],
+            ["evaluate", "--model", "candidate", "--split", "test"],
+            ["promote", "--by", "benchmark", "--why", "measured"],
+            ["score", str(data.images), "--out", str(workspace / "scores.parquet")],
+        ):
+            answers[words[0]], elapsed, peak = run_verb(workspace, *words)
+            seconds[words[0]], memory[words[0]] = round(elapsed, 1), round(peak)
+        evaluation = answers["evaluate"]
+    return {
+        "set": name,
+        "preset": preset,
+        "seed": seed,
+        "overrides": overrides,
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "seconds": seconds,
+        "peak_memory_mb": memory,
+        "splits": answers["curate"]["splits"],
+        **{key: evaluation.get(key) for key in METRICS},
+        **{f"{key}_ci": evaluation.get(f"{key}_ci") for key in METRICS if evaluation.get(f"{key}_ci")},
+        "groups": evaluation["groups"],
+    }
+
+
+def _with_interval(result: dict[str, Any], key: str) -> str:
+    interval = result.get(f"{key}_ci")
+    return f"{result[key]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def write_table() -> None:
+    """Rewrite RESULTS.md from the files in results/."""
+    results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("loop-*.json"))]
+    lines = [
+        "# Results",
+        "",
+        "Made by `python tests/benchmarks/measure_loop.py --table` from `results/loop-*.json`; each row is one run of",
+        "`python tests/benchmarks/measure_loop.py SET --preset PRESET --seed N` on the machine named in its file.",
+        "Splits are by group where the set has one. Brackets: 95% bootstrap interval over the test groups.",
+        "",
+        "| set | preset | seed | test images | macro-F1 | balanced accuracy | accuracy | ECE (calibrated model) | automatic at the limit | train, min | all verbs, min | peak memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        calibrated = r["ece_of_a_calibrated_model"]
+        lines.append(
+            f"| {r['set']} | {r['preset']} | {r['seed']} | {r['n']} | {_with_interval(r, 'macro_f1')} "
+            f"| {_with_interval(r, 'balanced_accuracy')} | {_with_interval(r, 'accuracy')} "
+            f"| {r['ece']:.3f} ({calibrated if not isinstance(calibrated, float) else round(calibrated, 3)}) | {r['coverage_at_limit']:.2f} "
+            f"| {r['seconds']['train'] / 60:.1f} | {sum(r['seconds'].values()) / 60:.1f} | {max(r['peak_memory_mb'].values()):.0f} |"
+        )
+    machines = sorted(
+        {f"{r['machine']['cpu']}, {r['machine']['cores']} cores, {r['machine']['memory_gb']} GB" for r in results}
+    )
+    lines += ["", "Machines: " + "; ".join(machines) + ".", ""]
+    (HERE / "RESULTS.md").write_text("\n".join(lines))
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", nargs="?", choices=sorted(SETS))
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.set:
+        result = measure(arguments.set, arguments.preset, arguments.seed, arguments.overrides)
+        name = f"loop-{arguments.set}-{arguments.preset}-seed{arguments.seed}.json"
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result, indent=1))
+    elif not arguments.table:
+        parser.error("name a data set, or --table")
+    write_table()
+
+
+if __name__ == "__main__":
+    main()
