@@ -4,8 +4,8 @@
     python tests/benchmarks/measure_loop.py ham10000 --preset standard --seed 0
     python tests/benchmarks/measure_loop.py --table            rewrites RESULTS.md from results/*.json
 
-Each run writes results/loop-SET-PRESET-seedN.json: seconds per verb, peak memory of the process tree, the test metrics with
-their intervals, and the machine. The table is made from these files alone.
+Each run writes results/loop-SET-PRESET-seedN.json: seconds per verb, peak memory of the process tree, the test metrics
+with their intervals, and the machine. The table is made from these files alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,20 @@ import psutil
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
+COLUMNS = (
+    "set",
+    "preset",
+    "seed",
+    "test images",
+    "macro-F1",
+    "balanced accuracy",
+    "accuracy",
+    "ECE (of a calibrated model)",
+    "automatic at the limit",
+    "train, min",
+    "all verbs, min",
+    "peak memory, MB",
+)
 METRICS = (
     "n",
     "accuracy",
@@ -178,17 +192,26 @@ def write_table() -> None:
         "`python tests/benchmarks/measure_loop.py SET --preset PRESET --seed N` on the machine named in its file.",
         "Splits are by group where the set has one. Brackets: 95% bootstrap interval over the test groups.",
         "",
-        "| set | preset | seed | test images | macro-F1 | balanced accuracy | accuracy | ECE (calibrated model) | automatic at the limit | train, min | all verbs, min | peak memory, MB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * len(COLUMNS),
     ]
     for r in results:
         calibrated = r["ece_of_a_calibrated_model"]
-        lines.append(
-            f"| {r['set']} | {r['preset']} | {r['seed']} | {r['n']} | {_with_interval(r, 'macro_f1')} "
-            f"| {_with_interval(r, 'balanced_accuracy')} | {_with_interval(r, 'accuracy')} "
-            f"| {r['ece']:.3f} ({calibrated if not isinstance(calibrated, float) else round(calibrated, 3)}) | {r['coverage_at_limit']:.2f} "
-            f"| {r['seconds']['train'] / 60:.1f} | {sum(r['seconds'].values()) / 60:.1f} | {max(r['peak_memory_mb'].values()):.0f} |"
+        cells = (
+            r["set"],
+            r["preset"],
+            r["seed"],
+            r["n"],
+            _with_interval(r, "macro_f1"),
+            _with_interval(r, "balanced_accuracy"),
+            _with_interval(r, "accuracy"),
+            f"{r['ece']:.3f} ({calibrated if not isinstance(calibrated, float) else round(calibrated, 3)})",
+            f"{r['coverage_at_limit']:.2f}",
+            f"{r['seconds']['train'] / 60:.1f}",
+            f"{sum(r['seconds'].values()) / 60:.1f}",
+            f"{max(r['peak_memory_mb'].values()):.0f}",
         )
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     machines = sorted(
         {f"{r['machine']['cpu']}, {r['machine']['cores']} cores, {r['machine']['memory_gb']} GB" for r in results}
     )
