@@ -1,0 +1,7 @@
+"""The model registry: MLflow on SQLite inside the workspace. This package is the only importer of MLflow."""
+
+from __future__ import annotations
+
+from domain_models.tracking.registry import ModelVersionInfo, Registry
+
+__all__ = ["ModelVersionInfo", "Registry"]
