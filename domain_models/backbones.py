@@ -1,0 +1,238 @@
+"""Networks: a timm backbone with a linear classifier, optional attention, and weights from a named source."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from data_contracts.errors import BadInput
+from domain_models.attention import AttentionKind, insert_attention
+from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
+from domain_models.timm_models import create_timm_model, timm_model_names
+
+
+class WeightSource(StrEnum):
+    """Where the first weights come from. Anything else that ``weights`` says is the path of a weights file."""
+
+    BUNDLED = "bundled"
+    HUB = "hub"
+    NONE = "none"
+
+
+class Architecture(BaseModel):
+    """All that is needed to build a network again, without its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str
+    classes: int = Field(ge=2)
+    attention: AttentionKind = AttentionKind.NONE
+    attention_stages: tuple[int, ...] = Field(default=(-1,), description="which stages, counted as timm reports them")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Classifier(nn.Module):
+    """A timm network seen as stages, an embedding and a linear classifier.
+
+    Args:
+        architecture: what to build; the weights are random.
+
+    Raises:
+        BadInput: timm knows no such backbone, it is no CNN with 4-dimensional stages where attention is asked for, or a
+            stage number does not exist.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.body = _timm_body(architecture)
+        self.stages = _stages(self.body)
+        if architecture.attention is not AttentionKind.NONE:
+            insert_attention(self.body, _chosen(self.stages, architecture), architecture.attention)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 [n, 3, h, w] normalised, to logits float32 [n, classes]."""
+        logits: Tensor = self.body(images)
+        return logits
+
+    def embed(self, images: Tensor) -> Tensor:
+        """float32 [n, 3, h, w] to the features that the classifier sees, float32 [n, d]."""
+        return self.pooled(self.body.forward_features(images))  # type: ignore[operator]
+
+    def pooled(self, feature_map: Tensor) -> Tensor:
+        """The features that the classifier sees, float32 [n, d], for the output of ``forward_features``."""
+        features: Tensor = self.body.forward_head(feature_map, pre_logits=True)  # type: ignore[operator]
+        return features.flatten(1)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer, [classes, d]."""
+        layer = self.body.get_classifier()  # type: ignore[operator]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+
+def build_network(architecture: Architecture, weights: str = WeightSource.NONE) -> Classifier:
+    """A network with weights from a source. The classifier starts at zero: no class is preferred before training.
+
+    Args:
+        architecture: what to build.
+        weights: ``bundled``, ``hub`` (downloads; never by default), ``none``, or the path of a weights file
+            (``.safetensors`` or a PyTorch file that loads without running code).
+
+    Raises:
+        BadInput: the backbone is unknown, or the source has no weights that fit it.
+        NotFound: the package of bundled weights is not installed.
+    """
+    plain = Classifier(architecture.model_copy(update={"attention": AttentionKind.NONE}))
+    source = _SOURCES.get(weights, _file_weights)
+    state = source(architecture.backbone, weights)
+    if state is not None:
+        _load_backbone(plain.body, state, architecture.backbone, weights)
+    nn.init.zeros_(plain.classifier.weight)
+    if plain.classifier.bias is not None:
+        nn.init.zeros_(plain.classifier.bias)
+    if architecture.attention is not AttentionKind.NONE:
+        insert_attention(plain.body, _chosen(plain.stages, architecture), architecture.attention)
+    plain.architecture = architecture
+    return plain
+
+
+def normalisation(backbone: str, weights: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation (0..1 pixel range) that the weights were trained with."""
+    if weights == WeightSource.BUNDLED and backbone in BUNDLED_PACKAGES:
+        return BUNDLED_MEAN, BUNDLED_STD
+    settings = getattr(create_timm_model(_known(backbone), num_classes=2), "pretrained_cfg", {})
+    mean, std = settings.get("mean", BUNDLED_MEAN), settings.get("std", BUNDLED_STD)
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def _timm_body(architecture: Architecture) -> nn.Module:
+    arguments = {"num_classes": architecture.classes, "drop_rate": architecture.dropout}
+    if architecture.drop_path > 0:
+        arguments["drop_path_rate"] = architecture.drop_path
+    try:
+        body = create_timm_model(_known(architecture.backbone), **arguments)
+    except TypeError as error:
+        raise BadInput(
+            f"The backbone {architecture.backbone!r} does not take these settings ({error}).",
+            remedy="Set drop_path=0 and dropout=0 for it.",
+        ) from None
+    if not isinstance(body.get_classifier(), nn.Linear):  # type: ignore[operator]
+        raise BadInput(
+            f"The backbone {architecture.backbone!r} does not end in one linear classifier.",
+            remedy="Choose another, for example tf_efficientnet_lite0, resnet18 or convnext_atto.",
+        )
+    return body
+
+
+def _known(backbone: str) -> str:
+    known = timm_model_names()
+    if backbone.partition(".")[0] not in known:
+        near = difflib.get_close_matches(backbone, known, n=1)
+        raise BadInput(
+            f"There is no backbone {backbone!r}.",
+            remedy=f"Did you mean {near[0]!r}?" if near else "Any timm model name works, for example resnet18.",
+        )
+    return backbone
+
+
+def _stages(body: nn.Module) -> tuple[tuple[str, int], ...]:
+    """(module path, output channels) of each stage that timm reports, in order."""
+    information = getattr(body, "feature_info", None)
+    entries = information if isinstance(information, list) else getattr(information, "info", [])
+    modules = dict(body.named_modules())
+    return tuple((str(e["module"]), int(e["num_chs"])) for e in entries if e["module"] in modules)
+
+
+def _chosen(stages: tuple[tuple[str, int], ...], architecture: Architecture) -> list[tuple[str, int]]:
+    if not stages:
+        raise BadInput(f"The backbone {architecture.backbone!r} reports no stages to put attention behind.")
+    chosen = []
+    for number in architecture.attention_stages:
+        if not -len(stages) <= number < len(stages):
+            raise BadInput(
+                f"attention_stages: {architecture.backbone} has {len(stages)} stages, there is no stage {number}.",
+                remedy=f"Give numbers from 0 to {len(stages) - 1}; -1 is the last.",
+            )
+        if stages[number] not in chosen:
+            chosen.append(stages[number])
+    return chosen
+
+
+def _bundled_weights(backbone: str, _: str) -> dict[str, Tensor] | None:
+    return read_bundled_weights(backbone)
+
+
+def _no_weights(_: str, __: str) -> dict[str, Tensor] | None:
+    return None
+
+
+def _hub_weights(backbone: str, _: str) -> dict[str, Tensor] | None:
+    try:
+        return dict(create_timm_model(_known(backbone), pretrained=True).state_dict())
+    except BadInput:
+        raise
+    except Exception as error:  # whatever the hub client of the day raises
+        raise BadInput(
+            f"The weights of {backbone} could not be fetched from the hub ({type(error).__name__}: {error}).",
+            cause="There is no network, or the model has no weights there.",
+            remedy="Use weights=bundled, weights=none or a weights file.",
+        ) from None
+
+
+def _file_weights(_: str, weights: str) -> dict[str, Tensor] | None:
+    path = Path(weights)
+    if not path.is_file():
+        raise BadInput(
+            f"weights={weights!r} is neither a source nor a file.",
+            remedy=f"Give {', '.join(WeightSource)} or the path of a weights file.",
+        )
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return dict(load_file(path))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a hostile or damaged file fails in many ways
+        raise BadInput(f"The weights file {path} cannot be read ({type(error).__name__}).") from None
+    if not isinstance(state, dict):
+        raise BadInput(f"The weights file {path} holds no weights by name.")
+    return {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
+
+
+_SOURCES: dict[str, Callable[[str, str], dict[str, Tensor] | None]] = {
+    WeightSource.BUNDLED: _bundled_weights,
+    WeightSource.HUB: _hub_weights,
+    WeightSource.NONE: _no_weights,
+}
+"""Reader of each weight source; any other value of ``weights`` is read as a file."""
+
+
+def _load_backbone(body: nn.Module, state: dict[str, Tensor], backbone: str, weights: str) -> None:
+    own = body.state_dict()
+    stripped = {key.removeprefix("body."): value for key, value in state.items()}
+    classifier = _classifier_keys(body)
+    missing = [key for key in own if key not in classifier and key not in stripped]
+    unfit = [k for k, v in stripped.items() if k not in classifier and (k not in own or own[k].shape != v.shape)]
+    if missing or unfit:
+        example = (missing or unfit)[0]
+        raise BadInput(
+            f"The weights {weights!r} do not fit {backbone} ({len(missing)} missing, {len(unfit)} of another shape or"
+            f" unknown, first {example!r}).",
+            remedy="Use weights made for this backbone.",
+        )
+    body.load_state_dict({k: v for k, v in stripped.items() if k in own and own[k].shape == v.shape}, strict=False)
+
+
+def _classifier_keys(body: nn.Module) -> set[str]:
+    layer = body.get_classifier()  # type: ignore[operator]
+    prefix = next(name for name, module in body.named_modules() if module is layer)
+    return {f"{prefix}.{name}" for name in layer.state_dict()}

@@ -1,0 +1,175 @@
+"""A model as files that anything can read: weights (safetensors), a card (JSON), a graph (ONNX). Never a pickle."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
+from data_contracts.workspace import write_atomically
+from domain_models.backbones import Architecture, Classifier
+from domain_models.preprocessing import Preprocessing
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+ONNX_FILE = "model.onnx"
+ONNX_INPUT = "images"
+ONNX_OUTPUT = "logits"
+ONNX_TOLERANCE = 1e-3
+"""Largest difference of a logit, relative to the largest logit of the batch, between torch and ONNX Runtime."""
+
+
+class ModelCard(BaseModel):
+    """What a model is, what it was made from, and how its output becomes a decision.
+
+    ``temperature`` divides the logits before the softmax. ``triage`` is the triage rule as its own module wrote it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    architecture: Architecture
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = Field(default=1.0, gt=0)
+    triage: dict[str, Any] = Field(default_factory=dict)
+    dataset_version: str | None = None
+    taxonomy_version: int | None = None
+    profile_hash: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    preset: str | None = None
+    choices: tuple[str, ...] = Field(default=(), description="what the preset chose, in words")
+    seed: int = 0
+    parents: tuple[str, ...] = ()
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bool = True) -> Path:
+    """Write a network and its card; the card comes last, so a folder with a card is whole.
+
+    Args:
+        folder: made if needed; files of an earlier, unfinished attempt are replaced.
+        network: the trained network, moved to the CPU and put in evaluation mode.
+        card: describes it.
+        onnx: also write the ONNX graph (float32 [n, 3, H, W] ``images`` to [n, k] ``logits``, n free), after checking
+            that ONNX Runtime agrees with torch for one image and for several.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BadInput: the card does not describe the network.
+        Refused: the ONNX graph does not compute what the network computes.
+    """
+    if card.architecture != network.architecture or len(card.classes) != card.architecture.classes:
+        raise BadInput("The model card does not describe the network: its architecture or classes differ.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    network.to("cpu").eval()
+    temporary = folder / f".{WEIGHTS_FILE}"
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
+    temporary.replace(folder / WEIGHTS_FILE)
+    if onnx:
+        export_onnx(folder / ONNX_FILE, network, card.preprocessing)
+    write_atomically(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
+    return folder
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a package.
+
+    Raises:
+        NotFound: the folder holds no (finished) package.
+        IntegrityError: the card cannot be read.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise NotFound(f"{folder} holds no model ({CARD_FILE} is missing).")
+    try:
+        return ModelCard.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise IntegrityError(
+            f"The model card {path} cannot be read ({type(error).__name__}).",
+            cause="The file was damaged, or written by another version.",
+        ) from None
+
+
+def load_package(folder: Path, device: str = "cpu") -> tuple[Classifier, ModelCard]:
+    """Build the network again from its files, in evaluation mode; nothing is unpickled.
+
+    Raises:
+        NotFound: the folder holds no package.
+        IntegrityError: card and weights do not fit together or are damaged.
+    """
+    card = read_card(folder)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise NotFound(f"{folder} has no {WEIGHTS_FILE}.")
+    network = Classifier(card.architecture)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=True)
+    except Exception as error:  # safetensors and torch raise their own kinds
+        raise IntegrityError(
+            f"The weights in {folder} do not fit their card ({type(error).__name__}).",
+            cause="A file was damaged or replaced.",
+        ) from None
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval(), card
+
+
+def export_onnx(path: Path, network: nn.Module, spec: Preprocessing) -> float:
+    """Write the ONNX graph, whole or not at all, and return the largest difference from torch (in logits).
+
+    Raises:
+        Refused: ONNX Runtime disagrees with torch at batch 1 or batch 3 by more than `ONNX_TOLERANCE`.
+    """
+    temporary = path.with_name(f".{path.name}")
+    example = torch.zeros((2, 3, spec.height, spec.width))
+    with warnings.catch_warnings():
+        # The TorchScript exporter writes one self-contained file in one second; its successor takes sixteen, splits
+        # the weights off, and prints to stdout. Its deprecation is known.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+            (example,),
+            str(temporary),
+            input_names=[ONNX_INPUT],
+            output_names=[ONNX_OUTPUT],
+            dynamic_axes={ONNX_INPUT: {0: "n"}, ONNX_OUTPUT: {0: "n"}},
+            dynamo=False,
+        )
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    difference, relative = _onnx_difference(temporary, network, spec)
+    if not relative <= ONNX_TOLERANCE:
+        temporary.unlink()
+        raise Refused(
+            f"The ONNX graph differs from the network by {difference:.2g} in a logit ({relative:.2g} of the largest).",
+            remedy="Train with another backbone, or save the model without ONNX.",
+        )
+    temporary.replace(path)
+    return difference
+
+
+def _onnx_difference(path: Path, network: nn.Module, spec: Preprocessing) -> tuple[float, float]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    chance = np.random.default_rng(0)
+    worst, worst_relative = 0.0, 0.0
+    for n in (1, 3):
+        images = chance.normal(size=(n, 3, spec.height, spec.width)).astype(np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(images)).numpy()
+        got = session.run(None, {ONNX_INPUT: images})[0]
+        difference = float(np.abs(got - expected).max())
+        worst = max(worst, difference)
+        worst_relative = max(worst_relative, difference / max(1.0, float(np.abs(expected).max())))
+    return worst, worst_relative
