@@ -264,7 +264,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(array: Pixels, orientation: int) -> Pixels:
-    turned = {
+    turned: Pixels = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
@@ -274,7 +274,7 @@ def _upright(array: Pixels, orientation: int) -> Pixels:
         7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
         8: lambda a: a[:, ::-1].swapaxes(0, 1),
     }[orientation](array)
-    return turned  # type: ignore[no-any-return]
+    return turned
 
 
 def _jpeg(data: bytes, image: Image.Image) -> Pixels:
@@ -321,7 +321,9 @@ def _pixels(image: Image.Image) -> Pixels:
             raise UnreadableImage("The image has values outside 16 bits.", QuarantineKind.UNSUPPORTED)
         return values.astype(np.uint16)[..., None]
     if mode == "F":
-        raise UnreadableImage("The image has floating-point pixels; 8 and 16 bits are read.", QuarantineKind.UNSUPPORTED)
+        raise UnreadableImage(
+            "The image has floating-point pixels; 8 and 16 bits are read.", QuarantineKind.UNSUPPORTED
+        )
     if mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., None]
     if mode == "LA":

@@ -7,6 +7,7 @@ variant is the hash with a fixed mask: one stored hash finds flipped copies too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,9 +43,7 @@ class Transform(StrEnum):
 
 def _coefficients() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Vertical and horizontal frequency of each hash bit: the 64 lowest by their sum, without the mean."""
-    order = sorted(
-        ((v, h) for v in range(12) for h in range(12) if v + h), key=lambda c: (sum(c), max(c), c[0])
-    )[:64]
+    order = sorted(((v, h) for v in range(12) for h in range(12) if v + h), key=lambda c: (sum(c), max(c), c[0]))[:64]
     return np.array([c[0] for c in order]), np.array([c[1] for c in order])
 
 
@@ -179,7 +178,7 @@ def aligned_correlation(first: Pixels, second: Pixels, transform: Transform) -> 
 def _bands() -> list[tuple[int, int]]:
     """Shift and width in bits of each band."""
     edges = [round(64 * band / _BANDS) for band in range(_BANDS + 1)]
-    return [(low, high - low) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [(low, high - low) for low, high in itertools.pairwise(edges)]
 
 
 def _equal_keys(
