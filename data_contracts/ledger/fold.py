@@ -1,0 +1,159 @@
+"""From events to current labels: the stronger source wins, then the later event.
+
+The rules, in full:
+
+1. An undo takes its target away; an undo of an undo brings the target back.
+2. ``unsure`` and ``skip`` are kept, and change nothing.
+3. Among the labels that stand, the stronger source wins (import < reader < adjudication < reference).
+4. At equal strength an answer given here wins over an imported one, whenever the file was imported: an old CSV never
+   takes back what a person decided since.
+5. Then the later event wins.
+6. ``bad_image`` makes the subject unusable until a later label of the same or a stronger source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.event_tables import event_frame_of
+from data_contracts.ledger.tables import IMAGE
+from data_contracts.ledger.taxonomies import taxonomy_in
+from data_contracts.vocabulary import Action, Source, SubjectKind
+
+LABELLING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.ADJUDICATE, Action.IMPORT})
+"""Actions that state a label."""
+
+FOLD_COLUMNS = ("subject_kind", "subject_id", "label", "source", "who", "at", "certainty", "event_id", "bad_image")
+
+_STRENGTH = {source.value: source.strength for source in Source}
+_LABELLING = {action.value for action in LABELLING}
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class Standing:
+    """Where one subject stands after the events so far. ``winner`` is the event whose label holds, if any."""
+
+    winner: Event | None = None
+    rank: tuple[int, bool, int] = (-1, False, 0)
+    bad_marks: list[int] = field(default_factory=list)
+
+    @property
+    def label(self) -> str | None:
+        """The label that holds."""
+        return None if self.winner is None else self.winner["label"]
+
+    @property
+    def bad_image(self) -> bool:
+        """Whether the subject is unusable."""
+        return bool(self.bad_marks)
+
+    def apply(self, event: Event) -> None:
+        """Take one standing event into account; events come in the order of the ledger. Undos are not for here."""
+        strength = _STRENGTH[event["source"]]
+        if event["action"] == Action.BAD_IMAGE:
+            self.bad_marks.append(strength)
+        elif event["action"] in _LABELLING and event["label"] is not None:
+            self.bad_marks = [mark for mark in self.bad_marks if mark > strength]
+            rank = (strength, event["action"] != Action.IMPORT, int(event["sequence"]))
+            if rank > self.rank:
+                self.winner, self.rank = event, rank
+
+
+def cancelled_events(undos: Iterable[tuple[str, str | None]]) -> set[str]:
+    """Ids of the events that undos take away.
+
+    Args:
+        undos: (event id, id of its target) of every undo, in the order of the ledger.
+    """
+    cancelled: set[str] = set()
+    for event_id, target in reversed(list(undos)):  # an undo can only be undone by a later one
+        if event_id not in cancelled and target is not None:
+            cancelled.add(target)
+    return cancelled
+
+
+def standings(events: Iterable[Event]) -> dict[tuple[str, str], Standing]:
+    """Where each subject stands, by (subject kind, subject id); ``events`` in the order of the ledger."""
+    listed = list(events)
+    cancelled = cancelled_events((e["event_id"], e["undoes"]) for e in listed if e["action"] == Action.UNDO)
+    result: dict[tuple[str, str], Standing] = {}
+    for event in listed:
+        if event["event_id"] not in cancelled and (
+            event["action"] in _LABELLING or event["action"] == Action.BAD_IMAGE
+        ):
+            result.setdefault((event["subject_kind"], event["subject_id"]), Standing()).apply(event)
+    return result
+
+
+def fold_labels(events: pd.DataFrame) -> pd.DataFrame:
+    """The current label of every subject that has one, or is marked as a bad image.
+
+    Args:
+        events: columns of :func:`~data_contracts.ledger.events.events_frame`; any row order.
+
+    Returns:
+        One row per subject: ``subject_kind, subject_id, label`` (null where the subject only is a bad image),
+        ``source, who, at, certainty, event_id`` of the event that holds, ``bad_image`` (bool). Sorted by subject.
+    """
+    ordered = events.sort_values("sequence", kind="stable")
+    plain = ordered.astype(object).where(ordered.notna(), None)
+    records = [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    rows = [
+        (
+            kind,
+            subject,
+            *(None if s.winner is None else s.winner[name] for name in FOLD_COLUMNS[2:-1]),
+            s.bad_image,
+        )
+        for (kind, subject), s in sorted(standings(records).items())
+        if s.winner is not None or s.bad_image
+    ]
+    frame = pd.DataFrame(rows, columns=list(FOLD_COLUMNS), dtype=object)
+    return frame.astype({"bad_image": bool, "at": "datetime64[ns, UTC]"})
+
+
+def current_labels(ledger: Ledger) -> pd.DataFrame:
+    """:func:`fold_labels` of the whole ledger: labels as they were said, of images and of groups."""
+    with ledger.reading() as connection:
+        return fold_labels(event_frame_of(connection))
+
+
+def image_labels(ledger: Ledger) -> pd.DataFrame:
+    """The label of every known image: what was said of the image and of its group, folded together.
+
+    Returns:
+        One row per image of the ledger, in the order of ``images_frame``: ``image_id, label`` (a class of the current
+        taxonomy where it knows the label or its alias; null without a label), ``source`` (null without a label),
+        ``bad_image`` (bool).
+    """
+    with ledger.reading() as connection:
+        events = event_frame_of(connection)
+        images = pd.DataFrame(
+            connection.execute(
+                IMAGE.select().with_only_columns(IMAGE.c.image_id, IMAGE.c.group_id).order_by(IMAGE.c.image_id)
+            ).all(),
+            columns=["image_id", "group_id"],
+            dtype=object,
+        )
+        taxonomy = taxonomy_in(connection)
+    of_groups = events["subject_kind"] == SubjectKind.GROUP
+    expanded = events[of_groups].merge(images, left_on="subject_id", right_on="group_id", how="inner")
+    expanded = expanded.assign(subject_kind=SubjectKind.IMAGE.value, subject_id=expanded["image_id"])
+    folded = fold_labels(pd.concat([events[~of_groups], expanded[events.columns]]) if len(expanded) else events)
+    own = folded[folded["subject_kind"] == SubjectKind.IMAGE].set_index("subject_id")
+    spelling = {label: taxonomy.resolve(label) or label for label in own["label"].dropna().unique()}
+    result = images[["image_id"]].assign(
+        label=images["image_id"].map(own["label"].map(spelling)),
+        source=images["image_id"].map(own["source"]),
+        bad_image=images["image_id"].map(own["bad_image"]).eq(True),
+    )
+    for column in ("label", "source"):
+        result[column] = result[column].astype(object).where(result[column].notna(), None)
+    return result

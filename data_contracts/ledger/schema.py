@@ -1,0 +1,72 @@
+"""Brings a database to the current schema when it is opened; a database that is there already costs one query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DatabaseError
+
+from data_contracts.errors import IntegrityError
+from data_contracts.ledger.transactions import writing
+
+HEAD = "0001"
+"""The newest migration; a test holds it against the folder."""
+
+_KNOWN = ("0001",)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema revision of a database, ``None`` for an empty one."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def migrate(engine: Engine) -> None:
+    """Run the migrations that are missing, all or none.
+
+    Raises:
+        IntegrityError: the database was made by a newer Tailsight, or is not one of its databases.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    if engine.dialect.name == "sqlite":
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")  # stays with the file; cannot be set inside a transaction
+        finally:
+            raw.close()
+    with writing(engine) as connection:
+        revision = revision_of(connection)
+        if revision == HEAD:
+            return
+        if revision is not None and revision not in _KNOWN:
+            raise IntegrityError(
+                f"The ledger has schema {revision}, which this version of Tailsight does not know.",
+                cause="It was opened by a newer version.",
+                remedy="Upgrade Tailsight.",
+            )
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the database has the newest schema.
+
+    Raises:
+        IntegrityError: the file is not a database.
+    """
+    try:
+        with engine.connect() as connection:
+            return revision_of(connection) == HEAD
+    except DatabaseError as error:
+        if "not a database" in str(error) or "malformed" in str(error):
+            raise IntegrityError(
+                f"The ledger {engine.url.database} is not a readable database ({error.orig}).",
+                remedy="Restore it from your backup.",
+            ) from None
+        raise

@@ -1,0 +1,80 @@
+"""Where the subjects of one batch stand while its events are being appended, one after another."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from data_contracts.ledger.chain import Row
+from data_contracts.ledger.fold import Standing, standings
+from data_contracts.ledger.lookups import rows_where_in
+from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
+from data_contracts.ledger.taxonomies import taxonomy_in
+from data_contracts.taxonomy import Taxonomy
+from data_contracts.vocabulary import Action, SubjectKind
+
+Subject = tuple[str, str]
+
+
+@dataclass
+class Standpoints:
+    """Events and standing of the subjects of a batch, and of the groups of its images."""
+
+    events: dict[Subject, list[Row]]
+    standing: dict[Subject, Standing]
+    group_of: dict[str, str]
+    taxonomy: Taxonomy
+
+    @classmethod
+    def load(cls, connection: Connection, subjects: Iterable[tuple[SubjectKind, str]]) -> Standpoints:
+        """Read what the ledger has on ``subjects``."""
+        wanted = {(kind.value, subject) for kind, subject in subjects}
+        images = [subject for kind, subject in wanted if kind == SubjectKind.IMAGE]
+        query = select(IMAGE.c.image_id, IMAGE.c.group_id).where(IMAGE.c.group_id.is_not(None))
+        group_of = {row.image_id: row.group_id for row in rows_where_in(connection, query, IMAGE.c.image_id, images)}
+        wanted |= {(SubjectKind.GROUP.value, group) for group in group_of.values()}
+        events: dict[Subject, list[Row]] = defaultdict(list)
+        stored = rows_where_in(
+            connection, select(LABEL_EVENT), LABEL_EVENT.c.subject_id, (subject for _, subject in sorted(wanted))
+        )
+        for row in sorted(stored, key=lambda row: row.sequence):
+            if (row.subject_kind, row.subject_id) in wanted:
+                events[row.subject_kind, row.subject_id].append(dict(row._mapping))
+        standing = standings(row for rows in events.values() for row in rows)
+        return cls(events, standing, group_of, taxonomy_in(connection))
+
+    def apply(self, row: Row) -> None:
+        """Take the next event into account."""
+        subject = (row["subject_kind"], row["subject_id"])
+        self.events[subject].append(row)
+        if row["action"] == Action.UNDO:
+            self.standing[subject] = standings(self.events[subject]).get(subject, Standing())
+        else:
+            for key, standing in standings([row]).items():  # one event: either it counts for its subject or for nothing
+                if standing.winner is not None or standing.bad_marks:
+                    self.standing.setdefault(key, Standing()).apply(row)
+
+    def winner(self, kind: SubjectKind, subject_id: str) -> Row | None:
+        """The event whose label holds for a subject; for an image, of its own events and its group's."""
+        subjects = [(kind.value, subject_id)]
+        if kind == SubjectKind.IMAGE and subject_id in self.group_of:
+            subjects.append((SubjectKind.GROUP.value, self.group_of[subject_id]))
+        candidates = [self.standing[subject] for subject in subjects if subject in self.standing]
+        best = max(candidates, key=lambda standing: standing.rank, default=None)
+        return None if best is None or best.winner is None else dict(best.winner)
+
+    def label(self, kind: SubjectKind, subject_id: str) -> str | None:
+        """The label that holds."""
+        winner = self.winner(kind, subject_id)
+        return None if winner is None else winner["label"]
+
+    def event(self, kind: SubjectKind, subject_id: str, event_id: str) -> Row | None:
+        """An event of this subject by its id."""
+        return next((row for row in self.events[kind.value, subject_id] if row["event_id"] == event_id), None)
+
+    def spelling(self, label: str) -> str:
+        """The class that a label means; the label itself where the taxonomy does not know it."""
+        return self.taxonomy.resolve(label) or label

@@ -1,0 +1,73 @@
+"""Versions of the taxonomy: appended, never changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from data_contracts.errors import BadInput, Refused
+from data_contracts.ledger.chain import append_rows, canonical_json
+from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.instants import as_text, now
+from data_contracts.ledger.tables import TAXONOMY_VERSION
+from data_contracts.taxonomy import Taxonomy
+
+
+def taxonomy_in(connection: Connection) -> Taxonomy:
+    """The current taxonomy, read in a transaction that is under way."""
+    text = connection.execute(
+        select(TAXONOMY_VERSION.c.taxonomy).order_by(TAXONOMY_VERSION.c.sequence.desc()).limit(1)
+    ).scalar()
+    return Taxonomy() if text is None else Taxonomy.model_validate_json(text)
+
+
+def current_taxonomy(ledger: Ledger) -> Taxonomy:
+    """The newest version; version 0 (empty, open) where none was saved yet."""
+    with ledger.reading() as connection:
+        return taxonomy_in(connection)
+
+
+def taxonomy_version(ledger: Ledger, version: int) -> Taxonomy:
+    """One version as it was saved.
+
+    Raises:
+        BadInput: there is no such version.
+    """
+    with ledger.reading() as connection:
+        text = connection.execute(
+            select(TAXONOMY_VERSION.c.taxonomy).where(TAXONOMY_VERSION.c.sequence == version)
+        ).scalar()
+    if text is None and version != 0:
+        raise BadInput(f"There is no taxonomy version {version}.")
+    return Taxonomy() if text is None else Taxonomy.model_validate_json(text)
+
+
+def save_taxonomy(ledger: Ledger, taxonomy: Taxonomy, who: str, why: str) -> Taxonomy:
+    """Append the next version; saving the current one again changes nothing.
+
+    Args:
+        ledger: where.
+        taxonomy: its ``version`` is the current one plus 1.
+        who: who asked for it.
+        why: one sentence for the auditor.
+
+    Raises:
+        Refused: the version does not follow the current one: somebody else saved one in between.
+    """
+    with ledger.writing() as connection:
+        current = taxonomy_in(connection)
+        if taxonomy == current:
+            return current
+        if taxonomy.version != current.version + 1:
+            raise Refused(
+                f"Taxonomy version {taxonomy.version} cannot follow version {current.version}.",
+                cause="Somebody else saved a taxonomy in the meantime.",
+                remedy="Read the current taxonomy and make the change again.",
+            )
+        row = {
+            "at": as_text(now()),
+            "taxonomy": canonical_json(taxonomy.model_dump(mode="json")),
+            "who": who,
+            "why": why,
+        }
+        append_rows(connection, ledger.key, TAXONOMY_VERSION, [row])
+        return taxonomy

@@ -1,0 +1,78 @@
+"""Transactions: readers see one moment, writers come one after another."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+
+BUSY_SECONDS = 60
+_IMMEDIATE = "tailsight_immediate"
+_ADVISORY_LOCK = 0x7A11_516E  # one number for all Tailsight ledgers of a PostgreSQL database
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_left_to_the_parent: list[object] = []
+
+
+def _after_fork() -> None:
+    """A forked child must neither use nor close its parent's SQLite connections: it starts with an empty pool."""
+    for engine in list(_engines):
+        _left_to_the_parent.append(engine.pool)  # keeps them from being closed by the child's garbage collector
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """An engine for a SQLite file, with transactions under our control and the pragmas that the ledger relies on."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # Python's sqlite3 would otherwise begin deferred, and late
+        for pragma in ("foreign_keys=ON", "recursive_triggers=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get(_IMMEDIATE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    _engines.add(engine)
+    return engine
+
+
+def server_engine(url: str) -> Engine:
+    """An engine for a database server (PostgreSQL)."""
+    engine = create_engine(url, pool_pre_ping=True)
+    _engines.add(engine)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that holds the only writer's place from its first statement; commits at the end, or nothing."""
+    with engine.connect() as connection:
+        connection = connection.execution_options(**{_IMMEDIATE: True})
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+            yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction whose statements all see the same moment."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
