@@ -1,0 +1,1 @@
+"""The ``tailsight`` command line: thin verbs over Dagster jobs."""

@@ -1,0 +1,97 @@
+"""``tailsight``: exit codes, and that nobody ever sees a traceback.
+
+0 done, 1 failed or refused, 2 bad input, 130 stopped by Ctrl-C. A defect of ours ends with one line and a log file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data_contracts.errors import TailsightError
+from pipelines.command_line.output import emit_error, emit_tailsight_error
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # third-party deprecations are ours to read in the test suite, not the user's
+    sys.exit(_run(given))
+
+
+def _run(arguments: list[str]) -> int:
+    from typer import Abort, main as typer_main
+    from typer.exceptions import TyperException
+
+    from pipelines.command_line.app import app
+
+    as_json = "--json" in arguments
+    try:
+        result = typer_main.get_command(app).main(arguments, prog_name="tailsight", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except TyperException as error:
+        return _usage_error(error, as_json=as_json)
+    except TailsightError as error:
+        emit_tailsight_error(error, as_json=as_json)
+        return error.exit_code
+    except (KeyboardInterrupt, Abort):
+        emit_error(
+            "Stopped.", remedy="The same command goes on where it stopped; nothing done is lost.", as_json=as_json
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
+        return 1
+    except Exception as error:
+        path = _write_log(arguments, error)
+        emit_error(
+            f"An unexpected error stopped this command ({type(error).__name__}: {_first_line(error)}).",
+            cause="This is a defect in Tailsight, not something you did.",
+            remedy=f"Please report it with the file {path}.",
+            as_json=as_json,
+        )
+        return 1
+
+
+def _usage_error(error: object, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    message = str(getattr(error, "format_message", lambda: error)()).rstrip()
+    command = context.command_path if context is not None else "tailsight"
+    if not message:  # no verb was named: the help has been printed
+        return 2
+    emit_error(message, remedy=f"See `{command} --help`.", as_json=as_json)
+    return 2
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else "no message"
+
+
+def _write_log(arguments: list[str], error: BaseException) -> Path:
+    """The traceback in a file of the workspace, or of the system's temporary folder where there is none."""
+    from pipelines.command_line.app import current_workspace
+
+    workspace = current_workspace()
+    folder = workspace.folder / "logs" if workspace.profile_path.is_file() else Path(tempfile.gettempdir())
+    path = folder / f"tailsight-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"tailsight {' '.join(arguments)}\n\n{''.join(traceback.format_exception(error))}", encoding="utf-8"
+        )
+    except OSError:
+        return Path("(the log could not be written)")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What a person reads after ``score``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.command_line.figures import percent, percent_interval
+
+
+def summarise_score(report: Mapping[str, Any], console: Console) -> None:
+    """What share is decided without a person, how wrong that may be, and what is left for people."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    again = " (scored before; nothing was computed twice)" if report["reused"] else ""
+    say(f"Scored {report['rows']:,} files with model version {report['model_version']}{again}: {report['out']}")
+    if report["errors"]:
+        say(f"{report['errors']:,} files could not be read; each has a row that says why.")
+    say(
+        f"{percent(report['share_automatic'])} are decided automatically; expected error among them "
+        f"{percent(report['expected_error'])}{percent_interval(report['expected_error_ci'])}."
+    )
+    say(f"{report['review']:,} are for people to look at: about {report['reader_hours']:.1f} reader hours.")
+    for reason, count in list(report["reasons"].items())[:5]:
+        say(f"  {count:,}  {reason}")

@@ -1,0 +1,104 @@
+"""Verbs about models: ``train``, ``evaluate``, ``promote``, ``rollback``, ``models``, ``report``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from data_contracts.vocabulary import Split
+from pipelines.command_line.context import (
+    JsonFlag,
+    SeedOption,
+    WhoOption,
+    WhyOption,
+    run_verb,
+    workspace_in_use,
+)
+from pipelines.command_line.output import emit
+from pipelines.definitions.names import AssetName, Job
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="champion|candidate|VERSION", help="Default: the champion, else the candidate."),
+]
+
+
+def train(
+    preset: Annotated[str, typer.Option(metavar="quick|standard|best", help="How much work to spend.")] = "standard",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
+    ] = None,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Train, calibrate, evaluate and register a candidate; killed, the same command goes on."""
+    from pipelines.command_line.summaries_model import summarise_train
+
+    outcome = run_verb(
+        Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "overrides": overrides or [], "seed": seed}}
+    )
+    emit(outcome.report, summarise_train, as_json=json_output)
+
+
+def evaluate(
+    model: ModelOption = None,
+    split: Annotated[str, typer.Option(metavar="train|val|test", help="Which images.")] = Split.TEST.value,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Every metric on the newest dataset version, with intervals."""
+    from pipelines.command_line.summaries_model import summarise_evaluate
+
+    outcome = run_verb(Job.EVALUATE, {AssetName.EVALUATION: {"model": model, "split": split, "seed": seed}})
+    emit(outcome.report, summarise_evaluate, as_json=json_output)
+
+
+def promote(
+    who: WhoOption,
+    why: WhyOption,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Default: the candidate.")] = None,
+    override: Annotated[bool, typer.Option("--override", help="Promote although the gate refuses; recorded.")] = False,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Make a model the champion, through the gate; exit code 1 when it refuses."""
+    from pipelines.command_line.summaries_model import summarise_promote
+
+    outcome = run_verb(
+        Job.PROMOTE,
+        {AssetName.CHAMPION: {"who": who, "why": why, "version": version, "override": override, "seed": seed}},
+    )
+    emit(outcome.report, summarise_promote, as_json=json_output)
+    if not outcome.report["promoted"]:
+        raise typer.Exit(1)
+
+
+def rollback(who: WhoOption, why: WhyOption, json_output: JsonFlag = False) -> None:
+    """Restore the previous champion."""
+    from pipelines.command_line.summaries_model import summarise_rollback
+
+    outcome = run_verb(Job.ROLLBACK, {"restore_previous_champion": {"who": who, "why": why}})
+    emit(outcome.report, summarise_rollback, as_json=json_output)
+
+
+def models(json_output: JsonFlag = False) -> None:
+    """List the registered models."""
+    from pipelines.command_line.summaries_model import summarise_models
+    from pipelines.steps.models import list_models
+
+    report = list_models(workspace_in_use().require())
+    emit(report.model_dump(mode="json"), summarise_models, as_json=json_output)
+
+
+def report(
+    model: ModelOption = None,
+    split: Annotated[str, typer.Option(metavar="train|val|test", help="Which images.")] = Split.TEST.value,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Write one self-contained HTML file about a model."""
+    from pipelines.command_line.summaries_model import summarise_report
+
+    outcome = run_verb(Job.REPORT, {AssetName.HTML_REPORT: {"model": model, "split": split, "seed": seed}})
+    emit(outcome.report, summarise_report, as_json=json_output)

@@ -1,0 +1,1 @@
+"""Dagster: assets, checks, jobs, partitions, schedules, and running them inside a workspace."""

@@ -1,0 +1,87 @@
+"""Run configuration of each asset, as the UI shows it.
+
+The field names are those of the step's request, so that a configuration becomes a request without translation. Annotations
+must be real objects here: ``from __future__ import annotations`` would hide them from Dagster.
+"""
+
+import dagster as dg
+
+
+class IngestConfig(dg.Config):
+    """Which images and labels to take in; see ``tailsight ingest --help``."""
+
+    images: str
+    labels: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    group_column: str | None = None
+    split_column: str | None = None
+    id_columns: list[str] = []
+    allow_new_classes: bool = False
+    copy_files: bool = False
+    who: str = "dagster"
+
+
+class CurateConfig(dg.Config):
+    """How to split. ``fractions`` are train, validation, test."""
+
+    seed: int = 0
+    fractions: list[float] = [0.7, 0.2, 0.1]
+    minimum_count: int = 500
+
+
+class TrainConfig(dg.Config):
+    """What to train; ``overrides`` are ``key=value`` as ``--set`` takes them."""
+
+    preset: str = "standard"
+    overrides: list[str] = []
+    seed: int = 0
+
+
+class EvaluateConfig(dg.Config):
+    """Which model to judge, on which split of the newest dataset version; no model: the newest candidate."""
+
+    model: str | None = "candidate"
+    split: str = "test"
+    seed: int = 0
+
+
+class PromoteConfig(dg.Config):
+    """Who asks for which model to become champion, and why."""
+
+    who: str
+    why: str
+    version: str | None = None
+    override: bool = False
+    seed: int = 0
+
+
+class RollbackConfig(dg.Config):
+    """Who takes the last promotion back, and why."""
+
+    who: str
+    why: str
+
+
+class ScoreConfig(dg.Config):
+    """Which files to score, and where to put the table."""
+
+    images: str
+    out: str
+    model: str = "champion"
+    runtime: str = "auto"
+    batch_size: int = 64
+
+
+class ReportConfig(dg.Config):
+    """Which model the report is about; none: the champion, else the candidate."""
+
+    model: str | None = None
+    split: str = "test"
+    seed: int = 0
+
+
+class ImportLabelsConfig(dg.Config):
+    """A labels CSV with the columns image or image_id, label, reviewer[, note, certainty, source]."""
+
+    csv: str

@@ -1,0 +1,118 @@
+"""The workspace's own Dagster instance, and putting right what a killed process left in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_contracts.workspace import Workspace, write_atomically
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+SESSION_TAG = "tailsight/session"
+"""Run tag that names the lock file which the process running it holds for as long as it lives."""
+
+DAGSTER_YAML = """\
+# Written by Tailsight. Steps run inside the command's own process: captured output would hide its progress bars.
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+telemetry:
+  enabled: false
+"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """This process's claim on the runs it starts."""
+
+    name: str
+
+
+@contextmanager
+def open_instance(workspace: Workspace, *, put_right: bool = True) -> Iterator[DagsterInstance]:
+    """The Dagster instance of a workspace, created where there is none.
+
+    Args:
+        put_right: mark runs that a killed process left under way as failed.
+    """
+    from dagster import DagsterInstance
+
+    settings = workspace.dagster / "dagster.yaml"
+    if not settings.is_file():
+        write_atomically(settings, DAGSTER_YAML)
+    instance = DagsterInstance.from_config(str(workspace.dagster))
+    try:
+        if put_right:
+            reconcile(instance, workspace)
+        yield instance
+    finally:
+        instance.dispose()
+
+
+@contextmanager
+def session(workspace: Workspace) -> Iterator[Session]:
+    """Hold a lock that the system frees when this process dies, however it dies.
+
+    A POSIX record lock, because child processes do not inherit it: a worker that outlives its killed parent does not
+    make the parent look alive.
+    """
+    name = uuid.uuid4().hex
+    path = _lock_path(workspace, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Session(name)
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def reconcile(instance: DagsterInstance, workspace: Workspace) -> list[str]:
+    """Mark as failed every run that says it is under way although its process is gone; returns their run ids.
+
+    Runs that a Dagster daemon launched carry no session tag and are left to it.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    under_way = [
+        DagsterRunStatus.NOT_STARTED,
+        DagsterRunStatus.STARTING,
+        DagsterRunStatus.STARTED,
+        DagsterRunStatus.CANCELING,
+    ]
+    orphans = []
+    for run in instance.get_runs(RunsFilter(statuses=under_way)):
+        name = run.tags.get(SESSION_TAG)
+        if name is None or _is_alive(_lock_path(workspace, name)):
+            continue
+        instance.report_run_failed(run, "The process that ran this was killed. The same command goes on from there.")
+        _lock_path(workspace, name).unlink(missing_ok=True)
+        orphans.append(run.run_id)
+    return orphans
+
+
+def _lock_path(workspace: Workspace, name: str) -> Path:
+    return workspace.locks / f"session-{Path(name).name}.lock"
+
+
+def _is_alive(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

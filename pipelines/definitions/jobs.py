@@ -1,0 +1,30 @@
+"""One job per verb, and the full retraining that the schedule starts."""
+
+import dagster as dg
+
+from pipelines.definitions.assets_data import import_labels_file
+from pipelines.definitions.assets_model import restore_previous_champion
+from pipelines.definitions.names import JOB_NODES, AssetName, Job
+
+
+@dg.job(name=Job.ROLLBACK.value, description="Restore the previous champion.")
+def rollback_job() -> None:
+    """Restore the previous champion."""
+    restore_previous_champion()
+
+
+@dg.job(name=Job.IMPORT_LABELS.value, description="Append the labels of a CSV to the ledger.")
+def import_labels_job() -> None:
+    """Append the labels of a CSV to the ledger."""
+    import_labels_file()
+
+
+ASSET_JOBS = [
+    dg.define_asset_job(
+        name=job.value,
+        selection=dg.AssetSelection.assets(*(AssetName(node).value for node in JOB_NODES[job])),
+    )
+    for job in Job
+    if job not in (Job.ROLLBACK, Job.IMPORT_LABELS)
+]
+OP_JOBS = [rollback_job, import_labels_job]

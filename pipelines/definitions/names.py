@@ -1,0 +1,53 @@
+"""The names of jobs, assets and partitions: what the UI shows and what run configurations refer to."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Job(StrEnum):
+    """Every job; the command line runs them, and so can a person in the UI."""
+
+    INGEST = "ingest"
+    CURATE = "curate"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    SCORE = "score"
+    REPORT = "report"
+    IMPORT_LABELS = "import_labels"
+    FULL_RETRAINING = "full_retraining"
+
+
+class AssetName(StrEnum):
+    """Every asset, in the order of the loop."""
+
+    IMAGES = "images"
+    DATASET = "dataset"
+    CANDIDATE = "candidate"
+    EVALUATION = "evaluation"
+    CHAMPION = "champion"
+    BATCH_SCORES = "batch_scores"
+    HTML_REPORT = "html_report"
+
+
+BATCH_PARTITION = "batch"
+"""Name of the dynamic partition: one per scored batch of files."""
+
+REPORT_KEY = "report"
+"""Metadata key under which a step leaves its report (JSON); the command line reads it from there."""
+
+JOB_NODES: dict[Job, tuple[str, ...]] = {
+    Job.INGEST: (AssetName.IMAGES,),
+    Job.CURATE: (AssetName.DATASET,),
+    Job.TRAIN: (AssetName.CANDIDATE,),
+    Job.EVALUATE: (AssetName.EVALUATION,),
+    Job.PROMOTE: (AssetName.CHAMPION,),
+    Job.ROLLBACK: ("restore_previous_champion",),
+    Job.SCORE: (AssetName.BATCH_SCORES,),
+    Job.REPORT: (AssetName.HTML_REPORT,),
+    Job.IMPORT_LABELS: ("import_labels_file",),
+    Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
+}
+"""The nodes of each job, in running order; the last one's report is the job's answer."""

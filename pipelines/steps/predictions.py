@@ -1,0 +1,160 @@
+"""Calibrated predictions of a registered model on a split of a dataset version, computed once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data_contracts.blobs import Blobs
+from data_contracts.errors import BadInput, Refused
+from data_contracts.frames import PREDICTIONS, read_table, write_table
+from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.roots import registered_roots
+from data_contracts.progress import SILENT, Progress
+from data_contracts.records import DatasetVersion
+from data_contracts.settings import read_settings
+from data_contracts.vocabulary import LABELLED_SPLITS, Split
+from data_contracts.workspace import Workspace
+from domain_models.tracking import Registry
+from pipelines.steps.score_parts import PROBABILITY
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one model on one split.
+
+    Attributes:
+        image_ids: n ids, in the order of the rows below.
+        labels: int64 [n], indices into ``classes``.
+        components: n names of what was never split (group, duplicates): a bootstrap draws these.
+        probabilities: float64 [n, k], rows summing to 1; a class the model has never heard of has 0.
+        classes: k names, of the dataset version's taxonomy.
+    """
+
+    image_ids: list[str]
+    labels: NDArray[np.int64]
+    components: list[str]
+    probabilities: NDArray[np.float64]
+    classes: tuple[str, ...]
+
+
+def parse_split(name: str) -> Split:
+    """A labelled split by name.
+
+    Raises:
+        BadInput: there is no such split.
+    """
+    if name not in {split.value for split in LABELLED_SPLITS}:
+        raise BadInput(f"There is no split {name!r}.", remedy="Splits: train, val, test.")
+    return Split(name)
+
+
+def predict_split(
+    workspace: Workspace,
+    registry: Registry,
+    model_version: str,
+    dataset: DatasetVersion,
+    manifest: pd.DataFrame,
+    split: Split,
+    progress: Progress = SILENT,
+) -> Predictions:
+    """Predictions from the cache, else by running the stored package over the split's images.
+
+    Args:
+        workspace: where images and caches are.
+        registry: where the package is.
+        model_version: a version number.
+        dataset: the dataset version.
+        manifest: its manifest.
+        split: which images.
+        progress: told of decoding and predicting.
+
+    Raises:
+        BadInput: the split has no labelled images.
+        Refused: the model names classes that the dataset version does not have.
+    """
+    rows = manifest[manifest["split"] == split.value].reset_index(drop=True)
+    if rows.empty:
+        raise BadInput(
+            f"Dataset version {dataset.dataset_version} has no images in {split.value!r}.",
+            cause="There are too few labelled images, or the split column names none.",
+            remedy="Ingest more labelled images and run `tailsight curate` again.",
+        )
+    classes = dataset.taxonomy.names
+    name = f"{model_version}-{dataset.dataset_version}-{split.value}.parquet"
+    path = workspace.cache / "predictions" / name
+    columns = [f"{PROBABILITY}{item}" for item in classes]
+    if path.is_file():
+        frame = read_table(path, PREDICTIONS)
+        if list(frame["image_id"]) == list(rows["image_id"]) and set(columns) <= set(frame.columns):
+            return _of(frame, columns, classes)
+    probabilities = _predict(workspace, registry, model_version, rows, classes, progress)
+    frame = pd.DataFrame(
+        {
+            "image_id": rows["image_id"],
+            "class_index": rows["class_index"],
+            "group": rows["component"],
+            **{column: probabilities[:, index] for index, column in enumerate(columns)},
+        }
+    )
+    write_table(frame, path, PREDICTIONS)
+    return _of(frame, columns, classes)
+
+
+def _of(frame: pd.DataFrame, columns: list[str], classes: tuple[str, ...]) -> Predictions:
+    return Predictions(
+        image_ids=list(frame["image_id"]),
+        labels=frame["class_index"].to_numpy(dtype=np.int64),
+        components=list(frame["group"]),
+        probabilities=frame[columns].to_numpy(dtype=np.float64),
+        classes=classes,
+    )
+
+
+def _predict(
+    workspace: Workspace,
+    registry: Registry,
+    model_version: str,
+    rows: pd.DataFrame,
+    classes: tuple[str, ...],
+    progress: Progress,
+) -> NDArray[np.float64]:
+    from domain_models.calibration import softmax
+    from domain_models.image_cache import build_image_cache
+    from domain_models.inference import ImageRows, predict_logits
+    from domain_models.model_package import load_package
+
+    network, card = load_package(registry.package(model_version))
+    unknown = [name for name in card.classes if name not in classes]
+    if unknown:
+        raise Refused(
+            f"Model version {model_version} decides for classes that the dataset version does not have: "
+            f"{', '.join(unknown)}.",
+            cause="The taxonomy was changed since it was trained.",
+            remedy="Train a new candidate.",
+        )
+    with Ledger.open(workspace) as ledger:
+        blobs = Blobs(registered_roots(ledger))
+    ids = list(rows["image_id"])
+    cached = build_image_cache(
+        image_cache_folder(workspace),
+        list(zip(ids, rows["uri"], strict=True)),
+        blobs,
+        card.preprocessing,
+        processes=read_settings().processes,
+        progress=progress,
+    )
+    images = ImageRows(cached.array, cached.rows(ids))
+    own = softmax(predict_logits(network, images, card.preprocessing, progress=progress), card.temperature)
+    probabilities = np.zeros((len(ids), len(classes)))
+    probabilities[:, [classes.index(name) for name in card.classes]] = own
+    return probabilities
+
+
+def image_cache_folder(workspace: Workspace) -> Path:
+    """Where prepared images are kept."""
+    return workspace.cache / "images"

@@ -1,0 +1,86 @@
+"""The files of a batch, and the bounded pipeline that decodes them while the model computes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.blobs import image_id_of
+from data_contracts.errors import TailsightError
+from domain_models.preprocessing import Preprocessing, prepare
+
+BATCHES_AHEAD = 3
+"""Batches decoded ahead of the one being computed: enough to hide decoding, little enough to bound memory."""
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file to be scored; size and time of change stand for its content."""
+
+    path: Path
+    size_bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class PreparedFile:
+    """A file as the model sees it: ``pixels`` uint8 [H, W, C], or ``error`` in words."""
+
+    file: BatchFile
+    image_id: str | None
+    pixels: NDArray[np.uint8] | None
+    error: str | None
+
+
+def batch_name(images: str, files: Sequence[BatchFile]) -> str:
+    """A name for exactly these files as they are now: readable start, then a hash of paths, sizes and times."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.path}\0{file.size_bytes}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
+    place = next((part for part in reversed(Path(images).parts) if not set(part) & set("*?[]")), "batch")
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", place).strip("-")[:40] or "batch"
+    return f"{readable}-{digest.hexdigest()[:12]}"
+
+
+def prepared_batches(
+    files: Sequence[BatchFile], spec: Preprocessing, *, batch_size: int, threads: int
+) -> Iterator[list[PreparedFile]]:
+    """Files in order, decoded by ``threads`` threads while the caller computes; memory holds a few batches at most."""
+    waiting: deque[list[Future[PreparedFile]]] = deque()
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
+        try:
+            for start in range(0, len(files), batch_size):
+                waiting.append([pool.submit(prepare_one, file, spec) for file in files[start : start + batch_size]])
+                if len(waiting) > BATCHES_AHEAD:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            for futures in waiting:
+                for future in futures:
+                    future.cancel()
+
+
+def prepare_one(file: BatchFile, spec: Preprocessing) -> PreparedFile:
+    """Read, decode and prepare one file; what cannot be read becomes an error in words, never an exception."""
+    from data_contracts.imaging import decode, to_8bit
+
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:
+        return PreparedFile(file, None, None, f"The file cannot be read ({error.strerror}).")
+    try:
+        decoded = decode(data, max_megapixels=spec.max_megapixels)
+        pixels = prepare(to_8bit(decoded, spec.window_centre, spec.window_width), spec)
+    except TailsightError as error:
+        return PreparedFile(file, image_id_of(data), None, error.what)
+    first = decoded.facts.frame_numbers[0] if decoded.facts.frames > 1 else None
+    return PreparedFile(file, image_id_of(data, first), pixels, None)
