@@ -40,7 +40,7 @@ def canonical_json(value: object) -> str:
         text.encode("utf-8")
     except (ValueError, TypeError) as error:
         raise BadInput(f"The entry cannot be kept in the ledger: {error}.") from None
-    if _NUL.search(text):
+    if "\\u0000" in text and _NUL.search(text):
         raise BadInput(
             "The entry has a NUL character, which the ledger refuses.", remedy="Remove it from the text or label."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +22,7 @@ from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
 from data_contracts.records import Conflict, LabelEvent, LedgerHead, NewLabelEvent
 from data_contracts.vocabulary import Action, ConflictKind, Source, SubjectKind
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STATES_A_LABEL = (Action.LABEL, Action.CORRECT, Action.ADJUDICATE, Action.IMPORT)
 
 
@@ -103,7 +105,7 @@ def head(ledger: Ledger) -> LedgerHead:
 def _require_sound(event: NewLabelEvent) -> None:
     for name in ("who", "subject_id", "label", "task_id", "model_version", "undoes", "request_id"):
         value = getattr(event, name)
-        if value is not None and (any(ord(letter) < 32 or ord(letter) == 127 for letter in value) or len(value) > 255):
+        if value is not None and (_CONTROL.search(value) or len(value) > 255):
             raise BadInput(f"The {name} {value[:60]!r} has control characters or is longer than 255.")
     if event.action in _STATES_A_LABEL and not (event.label or "").strip():
         raise BadInput(f"The event on {event.subject_id} ({event.action.value}) has no label.")
@@ -152,7 +154,7 @@ def _contradiction(event: NewLabelEvent, standpoints: Standpoints) -> Conflict |
     if event.action != Action.IMPORT or event.label is None:
         return None
     winner = standpoints.winner(event.subject_kind, event.subject_id)
-    if winner is None or not _is_human(winner) or Source(winner["source"]).strength < event.source.strength:
+    if winner is None or not _outranks(winner, event):
         return None
     said, imported = standpoints.spelling(winner["label"]), standpoints.spelling(event.label)
     if said == imported:
@@ -166,8 +168,11 @@ def _contradiction(event: NewLabelEvent, standpoints: Standpoints) -> Conflict |
     )
 
 
-def _is_human(row: Row) -> bool:
-    return bool(row["action"] != Action.IMPORT or row["source"] != Source.IMPORT)
+def _outranks(winner: Row, imported: NewLabelEvent) -> bool:
+    strength = Source(winner["source"]).strength
+    return strength > imported.source.strength or (
+        strength == imported.source.strength and winner["action"] != Action.IMPORT
+    )
 
 
 def _events_by_request(connection: Connection, events: Iterable[NewLabelEvent]) -> dict[str | None, Row]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from sqlalchemy import select
 
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.event_tables import event_frame_of
@@ -79,15 +80,18 @@ def cancelled_events(undos: Iterable[tuple[str, str | None]]) -> set[str]:
     return cancelled
 
 
+def counts(event: Event) -> bool:
+    """Whether an event says something of its subject's label or use; undos, ``unsure`` and ``skip`` do not."""
+    return event["action"] in _LABELLING or event["action"] == Action.BAD_IMAGE
+
+
 def standings(events: Iterable[Event]) -> dict[tuple[str, str], Standing]:
     """Where each subject stands, by (subject kind, subject id); ``events`` in the order of the ledger."""
     listed = list(events)
     cancelled = cancelled_events((e["event_id"], e["undoes"]) for e in listed if e["action"] == Action.UNDO)
     result: dict[tuple[str, str], Standing] = {}
     for event in listed:
-        if event["event_id"] not in cancelled and (
-            event["action"] in _LABELLING or event["action"] == Action.BAD_IMAGE
-        ):
+        if counts(event) and event["event_id"] not in cancelled:
             result.setdefault((event["subject_kind"], event["subject_id"]), Standing()).apply(event)
     return result
 
@@ -125,35 +129,36 @@ def current_labels(ledger: Ledger) -> pd.DataFrame:
         return fold_labels(event_frame_of(connection))
 
 
-def image_labels(ledger: Ledger) -> pd.DataFrame:
-    """The label of every known image: what was said of the image and of its group, folded together.
+def image_answers(ledger: Ledger) -> pd.DataFrame:
+    """The answer that holds for every known image: what was said of the image and of its group, folded together.
 
     Returns:
-        One row per image of the ledger, in the order of ``images_frame``: ``image_id, label`` (a class of the current
-        taxonomy where it knows the label or its alias; null without a label), ``source`` (null without a label),
-        ``bad_image`` (bool).
+        One row per image of the ledger, by ``image_id``: ``label`` (a class of the current taxonomy where it knows the
+        label or its alias), ``source, who, at, certainty, event_id`` of the event that holds (all null without a
+        label), ``bad_image`` (bool).
     """
     with ledger.reading() as connection:
         events = event_frame_of(connection)
-        images = pd.DataFrame(
-            connection.execute(
-                IMAGE.select().with_only_columns(IMAGE.c.image_id, IMAGE.c.group_id).order_by(IMAGE.c.image_id)
-            ).all(),
-            columns=["image_id", "group_id"],
-            dtype=object,
-        )
+        query = select(IMAGE.c.image_id, IMAGE.c.group_id).order_by(IMAGE.c.image_id)
+        images = pd.DataFrame(connection.execute(query).all(), columns=["image_id", "group_id"], dtype=object)
         taxonomy = taxonomy_in(connection)
     of_groups = events["subject_kind"] == SubjectKind.GROUP
-    expanded = events[of_groups].merge(images, left_on="subject_id", right_on="group_id", how="inner")
-    expanded = expanded.assign(subject_kind=SubjectKind.IMAGE.value, subject_id=expanded["image_id"])
-    folded = fold_labels(pd.concat([events[~of_groups], expanded[events.columns]]) if len(expanded) else events)
-    own = folded[folded["subject_kind"] == SubjectKind.IMAGE].set_index("subject_id")
-    spelling = {label: taxonomy.resolve(label) or label for label in own["label"].dropna().unique()}
-    result = images[["image_id"]].assign(
-        label=images["image_id"].map(own["label"].map(spelling)),
-        source=images["image_id"].map(own["source"]),
-        bad_image=images["image_id"].map(own["bad_image"]).eq(True),
-    )
-    for column in ("label", "source"):
+    if of_groups.any():
+        expanded = events[of_groups].merge(images, left_on="subject_id", right_on="group_id", how="inner")
+        expanded = expanded.assign(subject_kind=SubjectKind.IMAGE.value, subject_id=expanded["image_id"])
+        events = pd.concat([events[~of_groups], expanded[events.columns]], ignore_index=True)
+    folded = fold_labels(events).rename(columns={"subject_id": "image_id"}).drop(columns="subject_kind")
+    spelling = {label: taxonomy.resolve(label) or label for label in folded["label"].dropna().unique()}
+    result = images[["image_id"]].merge(folded.assign(label=folded["label"].map(spelling)), on="image_id", how="left")
+    result["bad_image"] = result["bad_image"].eq(True)
+    for column in ("label", "source", "who", "certainty", "event_id"):
         result[column] = result[column].astype(object).where(result[column].notna(), None)
     return result
+
+
+def image_labels(ledger: Ledger) -> pd.DataFrame:
+    """The label of every known image: ``image_id, label, source`` (null without a label), ``bad_image`` (bool).
+
+    See :func:`image_answers`, of which it is a part.
+    """
+    return image_answers(ledger)[["image_id", "label", "source", "bad_image"]]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from data_contracts.ledger.chain import Row
-from data_contracts.ledger.fold import Standing, standings
+from data_contracts.ledger.fold import Standing, counts, standings
 from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
 from data_contracts.ledger.taxonomies import taxonomy_in
@@ -52,10 +52,8 @@ class Standpoints:
         self.events[subject].append(row)
         if row["action"] == Action.UNDO:
             self.standing[subject] = standings(self.events[subject]).get(subject, Standing())
-        else:
-            for key, standing in standings([row]).items():  # one event: either it counts for its subject or for nothing
-                if standing.winner is not None or standing.bad_marks:
-                    self.standing.setdefault(key, Standing()).apply(row)
+        elif counts(row):
+            self.standing.setdefault(subject, Standing()).apply(row)
 
     def winner(self, kind: SubjectKind, subject_id: str) -> Row | None:
         """The event whose label holds for a subject; for an image, of its own events and its group's."""
