@@ -1,0 +1,296 @@
+"""Which predictions a machine may decide alone: thresholds whose error limit holds with stated confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from data_contracts.profile import Limits
+from data_contracts.vocabulary import Decision, ReviewReason
+from domain_models.intervals import Interval, clopper_pearson, group_codes, independent_equivalent
+from domain_models.learn_then_test import fewest_faultless, most_lenient_threshold
+
+NEVER = 1.01
+"""A threshold above every probability: nothing is decided automatically."""
+
+SECONDS_PER_IMAGE = 8.0
+_RISK_SHARES = (0.9, 0.1)  # of the allowed risk: thresholds on confidence, thresholds on margin
+_FEWEST_OF_A_CLASS = 5
+_PAIR_SHARE = 0.8
+
+
+class TriageRule(BaseModel):
+    """When a prediction is decided automatically: confidence and margin at least these, and no rare class predicted.
+
+    The figures describe the calibration images the rule was set on. ``expected_error`` is the share of wrong ones among
+    their automatic decisions (``None`` where there were none), its interval Clopper-Pearson at ``confidence_level``.
+    ``rare_classes`` had too few calibration images for anybody to know how often they are wrongly predicted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    confidence_threshold: float
+    margin_threshold: float
+    limit: float
+    confidence_level: float
+    share_automatic: float
+    expected_error: float | None
+    expected_error_ci: Interval | None
+    n_calibration: int
+    n_groups: int
+    n_automatic: int
+    n_wrong: int
+    rare_classes: tuple[str, ...]
+    cold_start: bool
+    seconds_per_image: float
+    reader_hours_per_1000: float
+    sentences: tuple[str, ...]
+
+
+class TriageOutcome(BaseModel):
+    """What a rule does on labelled images that it was not set on; keys join those of ``tailsight evaluate``.
+
+    ``coverage_at_limit`` is the share decided automatically by the rule, ``automatic_error`` the share of wrong ones
+    among them; ``best_coverage_at_limit`` is what the best confidence threshold in hindsight would have allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coverage_at_limit: float
+    coverage_at_limit_ci: Interval | None
+    automatic_error: float | None
+    automatic_error_ci: Interval | None
+    n_automatic: int
+    n_automatic_wrong: int
+    best_coverage_at_limit: float
+    reader_hours_per_1000: float
+
+
+def fit_triage(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    limits: Limits,
+    *,
+    classes: Sequence[str],
+    groups: Sequence[object] | ArrayLike | None = None,
+    seconds_per_image: float = SECONDS_PER_IMAGE,
+) -> TriageRule:
+    """Set thresholds so that at most ``limits.automatic_error`` of automatic decisions are wrong.
+
+    The promise: over repeated draws of calibration images, the true error of the automatic decisions of the rule stays
+    within the limit in at least ``limits.confidence`` of them. Where groups hold several images, the images of a group
+    count as if they always agreed, which errs on the careful side. The result has no element of chance.
+
+    Args:
+        probabilities: float [n, k], calibrated, of images that neither network nor temperature was fitted on.
+        labels: int [n], class indices.
+        limits: of the profile.
+        classes: k names in index order.
+        groups: one value per image, or ``None``.
+        seconds_per_image: how long a person takes for one image.
+
+    Raises:
+        ValueError: shapes do not match.
+    """
+    values, truth = _checked(probabilities, labels, len(classes))
+    codes = group_codes(groups, len(truth))
+    rare = np.bincount(truth, minlength=len(classes)) < _FEWEST_OF_A_CLASS
+    confidence, margin, predicted = confidence_and_margin(values)
+    wrong = predicted != truth
+    eligible = ~rare[predicted]
+    best = (0, NEVER, 0.0)
+    for scores, share, by_margin in zip((confidence, margin), _RISK_SHARES, (False, True), strict=True):
+        risk = (1 - limits.confidence) * share
+        found = most_lenient_threshold(
+            scores[eligible], 1 - confidence[eligible], wrong[eligible], codes[eligible], limits.automatic_error, risk
+        )
+        if found is not None:
+            count = int((eligible & (scores >= found)).sum())
+            if count > best[0]:
+                best = (count, 0.0, found) if by_margin else (count, found, 0.0)
+    _, confidence_threshold, margin_threshold = best
+    automatic = eligible & (confidence >= confidence_threshold) & (margin >= margin_threshold)
+    n, chosen, errors = len(truth), int(automatic.sum()), int((automatic & wrong).sum())
+    share_automatic = chosen / n if n else 0.0
+    worth = independent_equivalent(codes[automatic])
+    error = errors / chosen if chosen else None
+    interval = clopper_pearson(error * worth, worth, limits.confidence) if error is not None else None
+    hours = (1 - share_automatic) * 1000 * seconds_per_image / 3600
+    cold = not chosen and independent_equivalent(codes) < _fewest_images(limits)
+    rare_names = tuple(name for name, few in zip(classes, rare, strict=True) if few)
+    figures = TriageRule(
+        confidence_threshold=confidence_threshold,
+        margin_threshold=margin_threshold,
+        limit=limits.automatic_error,
+        confidence_level=limits.confidence,
+        share_automatic=share_automatic,
+        expected_error=error,
+        expected_error_ci=interval,
+        n_calibration=n,
+        n_groups=int(codes.max()) + 1 if n else 0,
+        n_automatic=chosen,
+        n_wrong=errors,
+        rare_classes=rare_names,
+        cold_start=cold,
+        seconds_per_image=seconds_per_image,
+        reader_hours_per_1000=hours,
+        sentences=(),
+    )
+    return figures.model_copy(update={"sentences": _sentences(figures, _fewest_images(limits))})
+
+
+def decide(
+    probabilities: ArrayLike, rule: TriageRule, classes: Sequence[str]
+) -> tuple[NDArray[np.str_], list[str | None]]:
+    """Apply a rule to predictions.
+
+    Args:
+        probabilities: float [n, k], calibrated.
+        rule: from :func:`fit_triage`.
+        classes: k names in index order.
+
+    Returns:
+        decisions: str [n], values of :class:`Decision`.
+        reasons: n values of :class:`ReviewReason` (``confused_pair:a|b`` with the more probable class first), ``None``
+            where the decision is automatic.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    confidence, margin, predicted = confidence_and_margin(values)
+    index_of = {name: index for index, name in enumerate(classes)}
+    rare = np.zeros(len(classes), dtype=bool)
+    rare[[index_of[name] for name in rule.rare_classes if name in index_of]] = True
+    automatic = ~rare[predicted] & (confidence >= rule.confidence_threshold) & (margin >= rule.margin_threshold)
+    second = np.argsort(-values, axis=1, kind="stable")[:, 1]
+    pair = confidence + values[np.arange(len(values)), second] >= _PAIR_SHARE
+
+    def reason(row: int) -> str:
+        if rule.cold_start:
+            return ReviewReason.COLD_START.value
+        if rare[predicted[row]]:
+            return ReviewReason.RARE_CLASS.value
+        if pair[row] and values.shape[1] > 2 and confidence[row] < _PAIR_SHARE:
+            return f"{ReviewReason.CONFUSED_PAIR.value}:{classes[predicted[row]]}|{classes[second[row]]}"
+        return ReviewReason.LOW_CONFIDENCE.value
+
+    decisions = np.where(automatic, Decision.AUTO.value, Decision.REVIEW.value)
+    return decisions, [None if alone else reason(row) for row, alone in enumerate(automatic)]
+
+
+def measure(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    rule: TriageRule,
+    classes: Sequence[str],
+    *,
+    groups: Sequence[object] | ArrayLike | None = None,
+) -> TriageOutcome:
+    """What a rule does on a labelled split that it was not set on.
+
+    Args:
+        probabilities: float [n, k], calibrated.
+        labels: int [n].
+        rule: from :func:`fit_triage`.
+        classes: k names in index order.
+        groups: one value per image, or ``None``.
+
+    Raises:
+        ValueError: shapes do not match.
+    """
+    values, truth = _checked(probabilities, labels, len(classes))
+    codes = group_codes(groups, len(truth))
+    automatic = decide(values, rule, classes)[0] == Decision.AUTO.value
+    wrong = automatic & (values.argmax(axis=1) != truth)
+    n, chosen = len(truth), int(automatic.sum())
+    share = chosen / n if n else 0.0
+    worth, worth_all = independent_equivalent(codes[automatic]), independent_equivalent(codes)
+    error = int(wrong.sum()) / chosen if chosen else None
+    return TriageOutcome(
+        coverage_at_limit=share,
+        coverage_at_limit_ci=clopper_pearson(share * worth_all, worth_all),
+        automatic_error=error,
+        automatic_error_ci=clopper_pearson(error * worth, worth) if error is not None else None,
+        n_automatic=chosen,
+        n_automatic_wrong=int(wrong.sum()),
+        best_coverage_at_limit=coverage_at_limit(values, truth, rule.limit),
+        reader_hours_per_1000=(1 - share) * 1000 * rule.seconds_per_image / 3600,
+    )
+
+
+def coverage_at_limit(probabilities: ArrayLike, labels: ArrayLike, limit: float) -> float:
+    """The largest share of these images, the most confident first, of which at most ``limit`` are wrong: hindsight.
+
+    Ties in confidence are decided together.
+
+    Args:
+        probabilities: float [n, k].
+        labels: int [n].
+        limit: share of wrong decisions allowed.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    truth = np.asarray(labels)
+    if not len(truth):
+        return 0.0
+    confidence = values.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    errors = np.cumsum((values.argmax(axis=1) != truth)[order])
+    taken = np.arange(1, len(truth) + 1)
+    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
+    allowed = np.nonzero((errors <= limit * taken) & last_of_tie)[0]
+    return float((allowed[-1] + 1) / len(truth)) if allowed.size else 0.0
+
+
+def confidence_and_margin(
+    probabilities: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The largest probability, its lead over the second, and the predicted class of each row: three arrays [n]."""
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return top[:, 1], top[:, 1] - top[:, 0], probabilities.argmax(axis=1)
+
+
+def _fewest_images(limits: Limits) -> int:
+    """How many faultless images it takes to trust any automatic decision."""
+    return fewest_faultless(limits.automatic_error, (1 - limits.confidence) * max(_RISK_SHARES))
+
+
+def _sentences(rule: TriageRule, fewest: int) -> tuple[str, ...]:
+    promise = f"at most {rule.limit:.1%} of automatic decisions wrong, with {rule.confidence_level:.0%} confidence"
+    sentences = []
+    if rule.n_automatic and rule.expected_error is not None and rule.expected_error_ci is not None:
+        low, high = rule.expected_error_ci
+        sentences.append(
+            f"{rule.share_automatic:.0%} of images are decided automatically; expected error {rule.expected_error:.1%} "
+            f"(between {low:.1%} and {high:.1%}), set for {promise}."
+        )
+        parts = []
+        if rule.confidence_threshold > 0:
+            parts.append(f"confidence is at least {rule.confidence_threshold:.3f}")
+        if rule.margin_threshold > 0:
+            parts.append(f"the lead over the second class is at least {rule.margin_threshold:.3f}")
+        if parts:
+            sentences.append(f"A prediction is decided automatically when {' and '.join(parts)}.")
+        else:
+            sentences.append("The model is accurate enough for every prediction to be decided automatically.")
+    elif rule.cold_start:
+        sentences.append(
+            f"Nothing is decided automatically yet: {rule.n_calibration} labelled images outside training are too few "
+            f"to promise {promise}; it takes at least {fewest} that are all right."
+        )
+    else:
+        sentences.append(f"Nothing is decided automatically: no threshold keeps {promise}.")
+    sentences.append(f"People look at the rest: {rule.reader_hours_per_1000:.1f} reader hours per 1,000 images.")
+    if rule.rare_classes:
+        sentences.append(
+            f"Always reviewed when predicted, for want of labelled images to check on: {', '.join(rule.rare_classes)}."
+        )
+    return tuple(sentences)
+
+
+def _checked(probabilities: ArrayLike, labels: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    values = np.asarray(probabilities, dtype=np.float64)
+    truth = np.asarray(labels, dtype=np.int64)
+    if values.ndim != 2 or values.shape[1] != k or truth.shape != values.shape[:1] or k < 2:
+        raise ValueError(f"probabilities {values.shape}, labels {truth.shape} and {k} classes do not match")
+    return values, truth
