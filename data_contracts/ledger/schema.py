@@ -13,7 +13,8 @@ from data_contracts.ledger.transactions import writing
 HEAD = "0001"
 """The newest migration; a test holds it against the folder."""
 
-_KNOWN = ("0001",)
+KNOWN = ("0001",)
+"""Every migration that this version can start from."""
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -42,7 +43,7 @@ def migrate(engine: Engine) -> None:
         revision = revision_of(connection)
         if revision == HEAD:
             return
-        if revision is not None and revision not in _KNOWN:
+        if revision is not None and revision not in KNOWN:
             raise IntegrityError(
                 f"The ledger has schema {revision}, which this version of Tailsight does not know.",
                 cause="It was opened by a newer version.",
