@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,10 @@ def resolve_runtime(name: str, package: Path) -> Runtime:
     if runtime is Runtime.AUTO:
         import torch
 
-        return Runtime.TORCH if torch.cuda.is_available() or not has_graph else Runtime.ONNX
+        if torch.cuda.is_available() or not has_graph:
+            return Runtime.TORCH
+        # On a CPU it computes small convolutional networks several times faster than the others.
+        return Runtime.OPENVINO if find_spec("openvino") else Runtime.ONNX
     if runtime is not Runtime.TORCH and not has_graph:
         raise BadInput(
             f"This model has no {ONNX_FILE}, so --runtime {runtime.value} cannot compute it.",

@@ -40,17 +40,14 @@ class DemoImages:
         labels: CSV with ``image,label,cell_type`` for them.
         batches: one folder per production batch; nobody has labelled these.
         truth: what the experts said of the production images, by file name; only the demo's last page looks at it.
+        labelled_count: how many images are labelled.
     """
 
     labelled: Path
     labels: Path
     batches: list[Path]
     truth: Mapping[str, str]
-
-    @property
-    def count(self) -> int:
-        """Images in all."""
-        return len(self.truth) + sum(1 for _ in self.labelled.glob("*.png"))
+    labelled_count: int
 
 
 def installed_images() -> dict[Path, tuple[str, str]]:
@@ -115,6 +112,7 @@ def lay_out(folder: Path, progress: Progress) -> DemoImages:
         labels=labels,
         batches=batches,
         truth={path.name: images[path][0] for path in production},
+        labelled_count=len(labelled),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,25 +20,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Image classification that knows what it does not know, and asks people exactly about that.",
+    context_settings={"max_content_width": 110},
     epilog="Each verb takes --json. Exit code 0: done; 1: failed or refused by the gate; 2: bad input.",
 )
 
-PANELS = {
-    "demo": verbs_production.demo,
-    "init": verbs_workspace.init,
-    "ingest": verbs_data.ingest,
-    "curate": verbs_data.curate,
-    "train": verbs_model.train,
-    "evaluate": verbs_model.evaluate,
-    "promote": verbs_model.promote,
-    "rollback": verbs_model.rollback,
-    "models": verbs_model.models,
-    "score": verbs_production.score,
-    "report": verbs_model.report,
-    "doctor": verbs_workspace.doctor,
+VERBS: dict[str, tuple[Callable[..., None], str]] = {
+    "demo": (verbs_production.demo, "The whole loop on real images."),
+    "init": (verbs_workspace.init, "Make a workspace with tailsight.yaml."),
+    "ingest": (verbs_data.ingest, "Take images and labels in."),
+    "curate": (verbs_data.curate, "Bind duplicates, split, report imbalance."),
+    "train": (verbs_model.train, "Train and register a candidate."),
+    "evaluate": (verbs_model.evaluate, "Every metric, with intervals."),
+    "promote": (verbs_model.promote, "Make a model the champion, by the gate."),
+    "rollback": (verbs_model.rollback, "Restore the previous champion."),
+    "models": (verbs_model.models, "List the registered models."),
+    "score": (verbs_production.score, "Score a batch of files, with triage."),
+    "report": (verbs_model.report, "Write an HTML report about a model."),
+    "doctor": (verbs_workspace.doctor, "Check the machine and the workspace."),
 }
-for _name, _verb in PANELS.items():
-    app.command(_name)(_verb)
+"""Every verb: what runs it, and its line in the table of verbs."""
+
+for _name, (_verb, _line) in VERBS.items():
+    app.command(_name, short_help=_line)(_verb)
 app.add_typer(verbs_labels.app, name="labels")
 
 
@@ -45,7 +49,9 @@ app.add_typer(verbs_labels.app, name="labels")
 def choose_workspace(
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", metavar="DIR", help="The workspace; $TAILSIGHT_WORKSPACE, else the current folder."),
+        typer.Option(
+            "--workspace", metavar="DIR", help="The workspace; $TAILSIGHT_WORKSPACE, else the current folder."
+        ),
     ] = None,
 ) -> None:
     """Image classification that knows what it does not know, and asks people exactly about that."""

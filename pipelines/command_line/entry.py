@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from typer import Abort, main as typer_main
+    from typer import Abort
+    from typer import main as typer_main
     from typer.exceptions import TyperException
 
     from pipelines.command_line.app import app
@@ -65,7 +66,8 @@ def _usage_error(error: object, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     message = str(getattr(error, "format_message", lambda: error)()).rstrip()
     command = context.command_path if context is not None else "tailsight"
-    if not message:  # no verb was named: the help has been printed
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message, file=sys.stderr)
         return 2
     emit_error(message, remedy=f"See `{command} --help`.", as_json=as_json)
     return 2

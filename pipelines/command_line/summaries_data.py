@@ -18,6 +18,7 @@ def summarise_ingest(report: Mapping[str, Any], console: Console) -> None:
         f"duplicates, {report['near_duplicates']:,} near-duplicates, {report['unlabelled']:,} without a label) in "
         f"{report['seconds']:.1f} s.",
         markup=False,
+        soft_wrap=True,
     )
     if report["conflicts"]:
         console.print(f"{report['conflicts']:,} conflicts between labels; they are kept for review.", markup=False)

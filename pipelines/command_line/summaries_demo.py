@@ -13,6 +13,7 @@ from pipelines.command_line.figures import figure, percent, percent_interval
 
 def summarise_demo(report: Mapping[str, Any], console: Console) -> None:
     """What came out, what it means, and what a person should know and do next."""
+    command = f"tailsight --workspace {report['workspace']}"
     lines = [
         f"{report['images']:,} real images: {report['labelled']:,} labelled, {report['production']:,} as production.",
         f"Model version {report['champion']} is the champion. On {report['test_images']:,} test images it never saw:",
@@ -33,8 +34,8 @@ def summarise_demo(report: Mapping[str, Any], console: Console) -> None:
         "figures as optimistic. They are CC BY-NC-SA 4.0: not for commercial use.",
         "",
         f"Read the report:    {report['report']}",
-        f"See the models:     tailsight --workspace {report['workspace']} models",
-        f"Score another day:  tailsight --workspace {report['workspace']} score {report['next_batch']} --out day2.parquet",
+        f"See the models:     {command} models",
+        f"Score another day:  {command} score {report['next_batch']} --out day2.parquet",
         "Your own images:    tailsight --workspace line4 init --profile generic",
     ]
     console.print(Panel("\n".join(lines), title="Tailsight demo", title_align="left", expand=False), soft_wrap=False)

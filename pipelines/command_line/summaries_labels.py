@@ -49,11 +49,8 @@ def summarise_history(report: Mapping[str, Any], console: Console) -> None:
     console.print(f"{report.get('image_id', 'Image')}: {len(events)} events", markup=False, soft_wrap=True)
     for event in events:
         note = f" ({event['note']})" if event.get("note") else ""
-        console.print(
-            f"  {event['at']}  {event['who']}  {event['action']}  {event.get('label') or ''}  [{event['source']}]{note}",
-            markup=False,
-            soft_wrap=True,
-        )
+        words = (event["at"], event["who"], event["action"], event.get("label") or "", f"[{event['source']}]{note}")
+        console.print(f"  {'  '.join(words)}", markup=False, soft_wrap=True)
 
 
 def summarise_verify(report: Mapping[str, Any], console: Console) -> None:

@@ -14,7 +14,9 @@ from pipelines.definitions.names import AssetName, Job
 
 
 def ingest(
-    images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder (class folders, or with --labels) or a glob.")],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="A folder (class folders, or with --labels) or a glob.")
+    ],
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Labels; class folders then do not label.")] = None,
     image_column: Annotated[str, typer.Option(help="CSV column with the file.")] = "image",
     label_column: Annotated[str, typer.Option(help="CSV column with the class.")] = "label",

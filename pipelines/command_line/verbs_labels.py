@@ -17,7 +17,8 @@ app = typer.Typer(help="Import, export, follow and verify labels.", no_args_is_h
 @app.command("import")
 def import_labels(
     csv: Annotated[
-        Path, typer.Argument(metavar="CSV", help="Columns image or image_id, label, reviewer[, note, certainty, source].")
+        Path,
+        typer.Argument(metavar="CSV", help="Columns image or image_id, label, reviewer[, note, certainty, source]."),
     ],
     json_output: JsonFlag = False,
 ) -> None:
@@ -42,7 +43,9 @@ def export_labels(
 
 @app.command("history")
 def history(
-    image: Annotated[str, typer.Argument(metavar="ID", help="Image id (or its start), file name, path or external id.")],
+    image: Annotated[
+        str, typer.Argument(metavar="ID", help="Image id (or its start), file name, path or external id.")
+    ],
     json_output: JsonFlag = False,
 ) -> None:
     """Who said what about an image, when."""

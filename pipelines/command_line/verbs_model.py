@@ -35,9 +35,7 @@ def train(
     """Train, calibrate, evaluate and register a candidate; killed, the same command goes on."""
     from pipelines.command_line.summaries_model import summarise_train
 
-    outcome = run_verb(
-        Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "overrides": overrides or [], "seed": seed}}
-    )
+    outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "overrides": overrides or [], "seed": seed}})
     emit(outcome.report, summarise_train, as_json=json_output)
 
 
@@ -65,13 +63,15 @@ def promote(
     """Make a model the champion, through the gate; exit code 1 when it refuses."""
     from pipelines.command_line.summaries_model import summarise_promote
 
-    outcome = run_verb(
-        Job.PROMOTE,
-        {AssetName.CHAMPION: {"who": who, "why": why, "version": version, "override": override, "seed": seed}},
-    )
-    emit(outcome.report, summarise_promote, as_json=json_output)
-    if not outcome.report["promoted"]:
-        raise typer.Exit(1)
+    from pipelines.steps.promote import GateRefused
+
+    config = {"who": who, "why": why, "version": version, "override": override, "seed": seed}
+    try:
+        report = run_verb(Job.PROMOTE, {AssetName.CHAMPION: config}).report
+    except GateRefused as refusal:
+        emit(refusal.report.model_dump(mode="json"), summarise_promote, as_json=json_output)
+        raise typer.Exit(refusal.exit_code) from None
+    emit(report, summarise_promote, as_json=json_output)
 
 
 def rollback(who: WhoOption, why: WhyOption, json_output: JsonFlag = False) -> None:

@@ -15,7 +15,9 @@ from pipelines.definitions.names import AssetName, Job
 def score(
     images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder or a glob.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Where to put the table.")],
-    model: Annotated[str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model.")] = "champion",
+    model: Annotated[
+        str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model.")
+    ] = "champion",
     runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino", help="What computes.")] = "auto",
     engine: Annotated[str, typer.Option(metavar="local", help="Where it runs.")] = "local",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Images computed at once.")] = 64,
@@ -34,9 +36,7 @@ def score(
         "runtime": runtime,
         "batch_size": batch_size,
     }
-    outcome = run_verb(
-        Job.SCORE, {AssetName.BATCH_SCORES: config}, batch=batch_key(workspace, str(config["images"]))
-    )
+    outcome = run_verb(Job.SCORE, {AssetName.BATCH_SCORES: config}, batch=batch_key(workspace, str(config["images"])))
     emit(outcome.report, summarise_score, as_json=json_output)
 
 

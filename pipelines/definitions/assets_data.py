@@ -1,5 +1,7 @@
 """From files to a dataset version."""
 
+from typing import Any
+
 import dagster as dg
 
 from pipelines.definitions.config import CurateConfig, ImportLabelsConfig, IngestConfig
@@ -9,7 +11,7 @@ from pipelines.definitions.resources import Site
 
 
 @dg.asset(name=AssetName.IMAGES.value, group_name="data", kinds={"python", "sqlite"})
-def images(config: IngestConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def images(config: IngestConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """Images and labels taken in: what is good in the ledger, what is not in quarantine with a reason."""
     from pipelines.steps.ingest import IngestRequest, ingest
 
@@ -18,7 +20,7 @@ def images(config: IngestConfig, site: dg.ResourceParam[Site]) -> dg.Materialize
 
 
 @dg.asset(name=AssetName.DATASET.value, deps=[AssetName.IMAGES.value], group_name="data", kinds={"python", "parquet"})
-def dataset(config: CurateConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def dataset(config: CurateConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """An immutable dataset version: duplicates bound, groups kept whole, splits stratified."""
     from pipelines.steps.curate import CurateRequest, curate
 
@@ -27,7 +29,7 @@ def dataset(config: CurateConfig, site: dg.ResourceParam[Site]) -> dg.Materializ
 
 
 @dg.op
-def import_labels_file(config: ImportLabelsConfig, site: dg.ResourceParam[Site]) -> dict:
+def import_labels_file(config: ImportLabelsConfig, site: dg.ResourceParam[Site]) -> dict[str, Any]:
     """Append the labels of a CSV to the ledger."""
     from pathlib import Path
 

@@ -1,5 +1,7 @@
 """From a dataset version to a champion, and its report."""
 
+from typing import Any
+
 import dagster as dg
 
 from pipelines.definitions.config import EvaluateConfig, PromoteConfig, ReportConfig, RollbackConfig, TrainConfig
@@ -9,7 +11,7 @@ from pipelines.definitions.resources import Site
 
 
 @dg.asset(name=AssetName.CANDIDATE.value, deps=[AssetName.DATASET.value], group_name="model", kinds={"torch"})
-def candidate(config: TrainConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def candidate(config: TrainConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """A trained, calibrated model with its triage rule, registered under the alias candidate."""
     from pipelines.steps.train import TrainRequest, train
 
@@ -18,16 +20,16 @@ def candidate(config: TrainConfig, site: dg.ResourceParam[Site]) -> dg.Materiali
 
 
 @dg.asset(name=AssetName.EVALUATION.value, deps=[AssetName.CANDIDATE.value], group_name="model", kinds={"python"})
-def evaluation(config: EvaluateConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def evaluation(config: EvaluateConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """Every metric of a model on a split of the newest dataset version, with intervals."""
     from pipelines.steps.evaluate import EvaluateRequest, evaluate
 
     request = EvaluateRequest.model_validate(config.model_dump())
-    return materialized(evaluate(site.workspace, request, site.progress))
+    return materialized(evaluate(site.workspace, request, site.progress).as_one())
 
 
 @dg.asset(name=AssetName.CHAMPION.value, deps=[AssetName.EVALUATION.value], group_name="model", kinds={"mlflow"})
-def champion(config: PromoteConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def champion(config: PromoteConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """The model that scores production: moved through the gate, every look recorded."""
     from pipelines.steps.promote import PromoteRequest, promote
 
@@ -36,7 +38,7 @@ def champion(config: PromoteConfig, site: dg.ResourceParam[Site]) -> dg.Material
 
 
 @dg.asset(name=AssetName.HTML_REPORT.value, deps=[AssetName.EVALUATION.value], group_name="model", kinds={"html"})
-def html_report(config: ReportConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def html_report(config: ReportConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """One self-contained HTML file about a model, with pictures."""
     from pipelines.steps.report import ReportRequest, write_report
 
@@ -45,7 +47,7 @@ def html_report(config: ReportConfig, site: dg.ResourceParam[Site]) -> dg.Materi
 
 
 @dg.op
-def restore_previous_champion(config: RollbackConfig, site: dg.ResourceParam[Site]) -> dict:
+def restore_previous_champion(config: RollbackConfig, site: dg.ResourceParam[Site]) -> dict[str, Any]:
     """Give the alias champion back to the model that had it before."""
     from pipelines.steps.promote import rollback
 

@@ -17,7 +17,7 @@ BATCHES = dg.DynamicPartitionsDefinition(name=BATCH_PARTITION)
     group_name="production",
     kinds={"torch", "parquet"},
 )
-def batch_scores(config: ScoreConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult:
+def batch_scores(config: ScoreConfig, site: dg.ResourceParam[Site]) -> dg.MaterializeResult[None]:
     """One row per file of a batch: probabilities, and whether a person should look and why."""
     from pipelines.steps.score import ScoreRequest, score
 

@@ -56,7 +56,9 @@ def classes_have_enough_images(site: dg.ResourceParam[Site]) -> dg.AssetCheckRes
 
 
 @dg.asset_check(asset=AssetName.EVALUATION.value)
-def confidence_is_calibrated(context: dg.AssetCheckExecutionContext, site: dg.ResourceParam[Site]) -> dg.AssetCheckResult:
+def confidence_is_calibrated(
+    context: dg.AssetCheckExecutionContext, site: dg.ResourceParam[Site]
+) -> dg.AssetCheckResult:
     """The calibration error is within the profile's limit, or no larger than chance explains on so few images."""
     from pipelines.definitions.names import REPORT_KEY
 

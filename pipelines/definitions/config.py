@@ -1,10 +1,11 @@
 """Run configuration of each asset, as the UI shows it.
 
-The field names are those of the step's request, so that a configuration becomes a request without translation. Annotations
-must be real objects here: ``from __future__ import annotations`` would hide them from Dagster.
+The field names are those of the step's request, so that a configuration becomes a request without translation.
+Annotations must be real objects here: ``from __future__ import annotations`` would hide them from Dagster.
 """
 
 import dagster as dg
+from pydantic import Field
 
 
 class IngestConfig(dg.Config):
@@ -16,7 +17,7 @@ class IngestConfig(dg.Config):
     label_column: str = "label"
     group_column: str | None = None
     split_column: str | None = None
-    id_columns: list[str] = []
+    id_columns: list[str] = Field(default_factory=list)
     allow_new_classes: bool = False
     copy_files: bool = False
     who: str = "dagster"
@@ -26,7 +27,7 @@ class CurateConfig(dg.Config):
     """How to split. ``fractions`` are train, validation, test."""
 
     seed: int = 0
-    fractions: list[float] = [0.7, 0.2, 0.1]
+    fractions: list[float] = Field(default_factory=lambda: [0.7, 0.2, 0.1])
     minimum_count: int = 500
 
 
@@ -34,7 +35,7 @@ class TrainConfig(dg.Config):
     """What to train; ``overrides`` are ``key=value`` as ``--set`` takes them."""
 
     preset: str = "standard"
-    overrides: list[str] = []
+    overrides: list[str] = Field(default_factory=list)
     seed: int = 0
 
 

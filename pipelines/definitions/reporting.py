@@ -20,7 +20,7 @@ def as_json(report: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     return dict(cleaned)
 
 
-def materialized(report: BaseModel | Mapping[str, Any]) -> dg.MaterializeResult[Any]:
+def materialized(report: BaseModel | Mapping[str, Any]) -> dg.MaterializeResult[None]:
     """The result of an asset whose content lies in the workspace: nothing is pickled, only the report is kept.
 
     Single numbers of the report become metadata of their own, which the UI plots over time.

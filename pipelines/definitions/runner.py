@@ -123,7 +123,7 @@ def _outcome(evaluation: AssetCheckEvaluation) -> CheckOutcome:
         asset=evaluation.asset_key.to_user_string(),
         check=evaluation.check_name,
         passed=evaluation.passed,
-        blocking=evaluation.blocking,
+        blocking=bool(evaluation.blocking),
         description=evaluation.description or "",
     )
 
@@ -146,8 +146,8 @@ def _refusal(instance: DagsterInstance, claim: str) -> TailsightError:
     failed = [
         f"{evaluation.check_name.replace('_', ' ')}: {evaluation.description}"
         for record in records
-        if (evaluation := record.event_log_entry.dagster_event.asset_check_evaluation_data)
-        and evaluation.blocking
+        if (event := record.event_log_entry.dagster_event)
+        and (evaluation := event.asset_check_evaluation_data).blocking
         and not evaluation.passed
     ]
     return Refused(

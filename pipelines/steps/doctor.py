@@ -213,6 +213,8 @@ def _runs(workspace: Workspace) -> Finding:
     """Runs in the Dagster instance; those that a killed process left under way are put right here."""
     from pipelines.definitions.instance import open_instance, reconcile
 
+    if not workspace.dagster.exists():
+        return Finding(name="runs", health=Health.OK, detail="none yet")
     with open_instance(workspace, put_right=False) as instance:
         orphans = reconcile(instance, workspace)
         total = instance.get_runs_count()
@@ -226,6 +228,8 @@ def _registry(workspace: Workspace) -> Finding:
     """Every registered package is there, and its bytes are those that were registered."""
     from pipelines.steps.registry import open_registry
 
+    if not workspace.mlflow.exists():
+        return Finding(name="models", health=Health.OK, detail="none yet")
     broken = []
     with open_registry(workspace) as registry:
         infos = registry.versions()

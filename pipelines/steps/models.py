@@ -39,6 +39,8 @@ class ModelsReport(BaseModel):
 
 def list_models(workspace: Workspace) -> ModelsReport:
     """List versions, aliases and their main figures."""
+    if not workspace.mlflow.exists():
+        return ModelsReport(champion=None, candidate=None, versions=[])
     with open_registry(workspace) as registry:
         infos = registry.versions()
     holder = {alias: info.version for info in infos for alias in info.aliases}

@@ -22,6 +22,8 @@ from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
 from pipelines.steps.score_parts import PROBABILITY
 
+BATCH = 64
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -125,10 +127,12 @@ def _predict(
 ) -> NDArray[np.float64]:
     from domain_models.calibration import softmax
     from domain_models.image_cache import build_image_cache
-    from domain_models.inference import ImageRows, predict_logits
-    from domain_models.model_package import load_package
+    from domain_models.inference import ImageRows
+    from domain_models.model_package import read_card
+    from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
 
-    network, card = load_package(registry.package(model_version))
+    package = registry.package(model_version)
+    card = read_card(package)
     unknown = [name for name in card.classes if name not in classes]
     if unknown:
         raise Refused(
@@ -149,7 +153,13 @@ def _predict(
         progress=progress,
     )
     images = ImageRows(cached.array, cached.rows(ids))
-    own = softmax(predict_logits(network, images, card.preprocessing, progress=progress), card.temperature)
+    compute = open_runtime(resolve_runtime(Runtime.AUTO, package), package, card)  # as production scores
+    logits = []
+    with progress.step("Predicting", total=len(ids)) as step:
+        for start in range(0, len(ids), BATCH):
+            logits.append(compute(images[start : start + BATCH]))
+            step.advance(len(logits[-1]))
+    own = softmax(np.concatenate(logits), card.temperature)
     probabilities = np.zeros((len(ids), len(classes)))
     probabilities[:, [classes.index(name) for name in card.classes]] = own
     return probabilities

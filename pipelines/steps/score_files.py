@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.blobs import image_id_of
-from data_contracts.errors import TailsightError
+from data_contracts.errors import BadInput, TailsightError
 from domain_models.preprocessing import Preprocessing, prepare
 
 BATCHES_AHEAD = 3
@@ -28,6 +28,8 @@ class BatchFile:
     path: Path
     size_bytes: int
     modified_ns: int
+    set_aside: str | None = None
+    """Why it must not be read (a pipe, a link out of the folder, an unsupported format), in words."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,41 @@ def batch_name(images: str, files: Sequence[BatchFile]) -> str:
     return f"{readable}-{digest.hexdigest()[:12]}"
 
 
+def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
+    """Every file of a folder or glob that claims to be an image, by path; also those that must not be read.
+
+    Args:
+        images: a folder, a glob or one file.
+        ignore: folders that are not looked at (the workspace's own).
+
+    Raises:
+        NotFound: there is no such folder.
+        BadInput: there is no image in it.
+    """
+    from pipelines.steps.ingest_discovery import discover
+
+    found = discover(Path(images), ignore=ignore)
+    files = [BatchFile(found.root / f.path, f.size_bytes, f.modified_ns) for f in found.files.values()]
+    files += [BatchFile(found.root / aside.path, 0, 0, aside.reason) for aside in found.set_aside.values()]
+    if not files:
+        others = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.other_kinds.items()))
+        raise BadInput(
+            f"There are no images in {images}.",
+            cause=f"It holds other files: {others}." if others else "It is empty, or no file matches.",
+            remedy="Name a folder or a glob with PNG, JPEG, TIFF, BMP or WebP files.",
+        )
+    return sorted(files, key=lambda file: str(file.path))
+
+
 def prepared_batches(
-    files: Sequence[BatchFile], spec: Preprocessing, *, batch_size: int, threads: int
-) -> Iterator[list[PreparedFile]]:
-    """Files in order, decoded by ``threads`` threads while the caller computes; memory holds a few batches at most."""
+    batches: Iterable[Sequence[BatchFile]], spec: Preprocessing, *, threads: int
+) -> Generator[list[PreparedFile], None, None]:
+    """Batches in order, decoded by ``threads`` threads while the caller computes; a few lie in memory at most."""
     waiting: deque[list[Future[PreparedFile]]] = deque()
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
         try:
-            for start in range(0, len(files), batch_size):
-                waiting.append([pool.submit(prepare_one, file, spec) for file in files[start : start + batch_size]])
+            for batch in batches:
+                waiting.append([pool.submit(prepare_one, file, spec) for file in batch])
                 if len(waiting) > BATCHES_AHEAD:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
@@ -73,13 +101,15 @@ def prepare_one(file: BatchFile, spec: Preprocessing) -> PreparedFile:
     """Read, decode and prepare one file; what cannot be read becomes an error in words, never an exception."""
     from data_contracts.imaging import decode, to_8bit
 
+    if file.set_aside is not None:
+        return PreparedFile(file, None, None, file.set_aside)
     try:
         data = file.path.read_bytes()
     except OSError as error:
         return PreparedFile(file, None, None, f"The file cannot be read ({error.strerror}).")
     try:
         decoded = decode(data, max_megapixels=spec.max_megapixels)
-        pixels = prepare(to_8bit(decoded, spec.window_centre, spec.window_width), spec)
+        pixels = prepare(to_8bit(decoded.array, spec.window_centre, spec.window_width), spec)
     except TailsightError as error:
         return PreparedFile(file, image_id_of(data), None, error.what)
     first = decoded.facts.frame_numbers[0] if decoded.facts.frames > 1 else None

@@ -1,0 +1,86 @@
+"""From logits to a decision: temperature, triage rule and conformal sets of one model card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import IntegrityError
+from domain_models.calibration import softmax
+from domain_models.conformal import ConformalRule, set_names, sets
+from domain_models.model_package import ModelCard
+from domain_models.triage import TriageRule, decide
+
+RULE, CONFORMAL = "rule", "conformal"
+"""Keys of a model card's ``triage``."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What is said of one image. ``probabilities`` float64 [k]; ``reason`` is ``None`` where it is automatic."""
+
+    predicted: str
+    confidence: float
+    margin: float
+    entropy: float
+    probabilities: NDArray[np.float64]
+    conformal_set: list[str]
+    decision: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Everything of a model card that turns logits into decisions."""
+
+    classes: tuple[str, ...]
+    temperature: float
+    rule: TriageRule
+    conformal: ConformalRule
+
+    @classmethod
+    def from_card(cls, card: ModelCard) -> Decider:
+        """Read the rules that training wrote into the card.
+
+        Raises:
+            IntegrityError: the card has none.
+        """
+        if not {RULE, CONFORMAL} <= set(card.triage):
+            raise IntegrityError("The model card has no triage rule.", remedy="Train the model again.")
+        return cls(
+            classes=card.classes,
+            temperature=card.temperature,
+            rule=TriageRule.model_validate(card.triage[RULE]),
+            conformal=ConformalRule.model_validate(card.triage[CONFORMAL]),
+        )
+
+    def decide(self, logits: NDArray[np.float32]) -> list[Decided]:
+        """Decide ``logits`` float32 [n, k]; n results in the same order."""
+        probabilities = softmax(logits, self.temperature)
+        decisions, reasons = decide(probabilities, self.rule, self.classes)
+        members = set_names(sets(probabilities, self.conformal), probabilities, self.classes)
+        ranked = np.sort(probabilities, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = -np.where(probabilities > 0, probabilities * np.log(probabilities), 0.0).sum(axis=1)
+        best = probabilities.argmax(axis=1)
+        return [
+            Decided(
+                predicted=self.classes[best[row]],
+                confidence=float(ranked[row, -1]),
+                margin=float(ranked[row, -1] - ranked[row, -2]),
+                entropy=float(entropy[row]),
+                probabilities=probabilities[row],
+                conformal_set=members[row],
+                decision=str(decisions[row]),
+                reason=reasons[row],
+            )
+            for row in range(len(best))
+        ]
+
+
+def card_triage(rule: TriageRule, conformal: ConformalRule) -> dict[str, Any]:
+    """The rules as a model card keeps them."""
+    return {RULE: rule.model_dump(mode="json"), CONFORMAL: conformal.model_dump(mode="json")}

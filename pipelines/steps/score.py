@@ -1,0 +1,245 @@
+"""Scoring a batch of files with a registered model: streaming, resumable, one row per file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts.errors import BadInput
+from data_contracts.progress import SILENT, Progress, Step
+from data_contracts.settings import read_settings
+from data_contracts.vocabulary import Alias, Decision
+from data_contracts.workspace import Workspace, write_atomically
+from domain_models.model_package import ModelCard, read_card
+from domain_models.runtimes import Compute, open_runtime, resolve_runtime
+from pipelines.steps.decisions import Decider
+from pipelines.steps.registry import open_registry, resolve_model
+from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, batch_name, prepared_batches
+from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole
+
+ROWS_PER_PART = 512
+"""A killed run repeats at most this many rows."""
+
+
+class ScoreRequest(BaseModel):
+    """Which files, which model, where to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: str
+    out: Path
+    model: str = Alias.CHAMPION.value
+    runtime: str = "auto"
+    batch_size: int = Field(default=64, ge=1, le=4096)
+
+
+class ScoreReport(BaseModel):
+    """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: str
+    batch: str
+    model_version: str
+    runtime: str
+    rows: int
+    errors: int
+    automatic: int
+    review: int
+    share_automatic: float
+    expected_error: float | None
+    expected_error_ci: tuple[float, float] | None
+    error_limit: float
+    reader_hours: float
+    predicted: dict[str, int]
+    reasons: dict[str, int]
+    reused: bool
+    resumed_rows: int
+    seconds: float
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class _Model:
+    version: str
+    runtime: str
+    card: ModelCard
+    decider: Decider
+    load: Callable[[], Compute]
+
+
+def batch_key(workspace: Workspace, images: str) -> str:
+    """The name of the batch that ``images`` holds now: the key of its Dagster partition.
+
+    Raises:
+        NotFound: there is no such folder or no file matches.
+    """
+    return batch_name(images, batch_files(images, ignore=[workspace.folder]))
+
+
+def check_engine(engine: str) -> None:
+    """Accept the engines that exist.
+
+    Raises:
+        BadInput: it is another one.
+    """
+    if engine != "local":
+        raise BadInput(f"There is no engine {engine!r}.", remedy="Engines: local.")
+
+
+def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILENT) -> ScoreReport:
+    """Score every file of a batch; killed at any moment, the same call goes on where it stopped.
+
+    Files are decoded by threads while the model computes; memory holds a few batches whatever their number. A file that
+    cannot be read has a row that says why. The same files scored again by the same model are not computed twice.
+
+    Raises:
+        NotFound: no such files, or no such model.
+        BadInput: the runtime is unknown or the output cannot be written.
+        Busy: another process scores this batch.
+    """
+    began = time.monotonic()
+    if request.out.suffix != ".parquet":
+        raise BadInput(f"--out {request.out} is not a .parquet file.", remedy="Name it scores.parquet, for example.")
+    files = batch_files(request.images, ignore=[workspace.folder])
+    batch = batch_name(request.images, files)
+    model = _model(workspace, request)
+    folder = workspace.scores / batch / f"{model.version}-{model.runtime}"
+    finished, counts_file = folder / "scores.parquet", folder / "counts.json"
+    with workspace.lock(f"score-{batch}"):
+        reused = finished.is_file() and counts_file.is_file()
+        resumed = 0
+        if not reused:
+            parts = Parts(folder / "parts", rows=len(files), size=ROWS_PER_PART, classes=model.card.classes)
+            missing = parts.missing()
+            resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
+            _compute_parts(files, parts, missing, model, request.batch_size, progress)
+            write_atomically(counts_file, json.dumps(_counts(parts)))
+            parts.merge(finished)
+            parts.remove()
+        copy_whole(finished, request.out)
+        counts = json.loads(counts_file.read_text(encoding="utf-8"))
+    seconds = time.monotonic() - began
+    computed = 0 if reused else len(files) - resumed
+    rule = model.decider.rule
+    return ScoreReport(
+        out=str(request.out),
+        batch=batch,
+        model_version=model.version,
+        runtime=model.runtime,
+        **counts,
+        share_automatic=counts["automatic"] / counts["rows"],
+        expected_error=rule.expected_error,
+        expected_error_ci=rule.expected_error_ci,
+        error_limit=rule.limit,
+        reader_hours=counts["review"] * rule.seconds_per_image / 3600,
+        reused=reused,
+        resumed_rows=resumed,
+        seconds=seconds,
+        images_per_second=computed / seconds if computed else None,
+    )
+
+
+def _model(workspace: Workspace, request: ScoreRequest) -> _Model:
+    with open_registry(workspace) as registry:
+        version = resolve_model(registry, request.model)
+        package = registry.package(version)
+    card = read_card(package)
+    runtime = resolve_runtime(request.runtime, package)
+    return _Model(
+        version=version,
+        runtime=runtime.value,
+        card=card,
+        decider=Decider.from_card(card),
+        load=lambda: open_runtime(runtime, package, card),
+    )
+
+
+def _compute_parts(
+    files: Sequence[BatchFile],
+    parts: Parts,
+    missing: Sequence[int],
+    model: _Model,
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    if not missing:
+        return
+    with progress.step("Loading the model"):
+        compute = model.load()
+    spans = parts.spans()
+    batches = [
+        (part, files[start : min(start + batch_size, span.stop)])
+        for part in missing
+        for span in [spans[part]]
+        for start in range(span.start, span.stop, batch_size)
+    ]
+    prepared = prepared_batches(
+        (batch for _, batch in batches), model.card.preprocessing, threads=read_settings().processes
+    )
+    with progress.step("Scoring", total=len(files)) as step, closing(prepared):
+        step.advance(len(files) - sum(len(spans[part]) for part in missing))
+        rows: list[dict[str, Any]] = []
+        for (part, _), batch in zip(batches, prepared, strict=True):
+            rows += _rows(batch, compute, model, step)
+            if len(rows) == len(spans[part]):
+                parts.write(part, pd.DataFrame(rows, columns=parts.schema.names))
+                rows = []
+
+
+def _rows(batch: Sequence[PreparedFile], compute: Compute, model: _Model, step: Step) -> list[dict[str, Any]]:
+    readable = [item.pixels for item in batch if item.pixels is not None]
+    decided = iter(model.decider.decide(compute(np.stack(readable))) if readable else [])
+    rows = []
+    for item in batch:
+        row: dict[str, Any] = {
+            "path": str(item.file.path),
+            "image_id": item.image_id,
+            "decision": Decision.REVIEW.value,
+            "model_version": model.version,
+            "error": item.error,
+        }
+        if item.pixels is not None:
+            one = next(decided)
+            row |= {name: getattr(one, name) for name in ("predicted", "confidence", "margin", "entropy")}
+            row |= {"conformal_set": one.conformal_set, "decision": one.decision, "reason": one.reason}
+            row |= _columns(one.probabilities, model.card.classes)
+        rows.append(row)
+    step.advance(len(batch))
+    return rows
+
+
+def _columns(probabilities: NDArray[np.float64], classes: Sequence[str]) -> Mapping[str, float]:
+    return {f"{PROBABILITY}{name}": float(value) for name, value in zip(classes, probabilities, strict=True)}
+
+
+def _counts(parts: Parts) -> dict[str, Any]:
+    rows = errors = automatic = 0
+    predicted: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for table in parts.tables():
+        rows += table.num_rows
+        errors += table.num_rows - table["error"].null_count
+        automatic += pc.sum(pc.equal(table["decision"], Decision.AUTO.value)).as_py() or 0
+        predicted.update(value for value in table["predicted"].to_pylist() if value is not None)
+        reasons.update(value for value in table["reason"].to_pylist() if value is not None)
+    return {
+        "rows": rows,
+        "errors": errors,
+        "automatic": automatic,
+        "review": rows - automatic,
+        "predicted": dict(predicted.most_common()),
+        "reasons": dict(reasons.most_common()),
+    }
