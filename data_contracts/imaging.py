@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from data_contracts.errors import UnreadableImage
 from data_contracts.image_formats import (
@@ -45,8 +53,14 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 MAX_MEGAPIXELS = 120.0
 """Default limit; the profile's ``input.max_megapixels`` replaces it."""
 
+_READERS = {
+    ImageFormat.PNG: PngImagePlugin.PngImageFile,
+    ImageFormat.JPEG: JpegImagePlugin.JpegImageFile,
+    ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
+    ImageFormat.BMP: BmpImagePlugin.BmpImageFile,
+    ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
+}
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N"}
-_PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "WEBP")
 _ORIENTATION, _SUBFILE_TYPE, _BITS, _PHOTOMETRIC = 0x0112, 254, 258, 262
 _DAMAGE = ("premature end", "bad huffman", "restart marker", "instead of rst", "inconsistent progression", "bad data")
 _DECODER_ERRORS = (
@@ -148,10 +162,10 @@ def decode(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS, frame: int = 
             raise UnreadableImage("The image does not fit into memory.", QuarantineKind.TOO_LARGE) from None
         except _DECODER_ERRORS as error:
             raise _explained(error, kind) from None
-    array = np.ascontiguousarray(_upright(array, orientation))
-    height, width = array.shape[:2]
+    upright: Any = np.ascontiguousarray(_upright(array, orientation))
+    height, width = upright.shape[:2]
     return DecodedImage(
-        array, ImageFacts(width, height, facts.mode, facts.bit_depth, facts.format, facts.frame_numbers)
+        upright, ImageFacts(width, height, facts.mode, facts.bit_depth, facts.format, facts.frame_numbers)
     )
 
 
@@ -177,7 +191,8 @@ def to_8bit(
     if high <= low:
         high = low + 1.0
     scaled = (image.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    shown: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return shown
 
 
 def _open(data: bytes, max_megapixels: float) -> tuple[Image.Image, ImageFormat]:
@@ -197,7 +212,7 @@ def _open(data: bytes, max_megapixels: float) -> tuple[Image.Image, ImageFormat]
         if 0 in png_size(data):
             check_png(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(_READERS[kind].format or kind.value,))
     except (UnidentifiedImageError, *_DECODER_ERRORS) as error:
         raise UnreadableImage(
             f"The file begins like {with_article(kind)} but its header cannot be read"

@@ -19,7 +19,6 @@ from data_contracts.records import LabelError
 from data_contracts.vocabulary import Split
 
 _DELIMITERS = (",", ";", "\t", "|")
-_MAX_FIELD = 1 << 20
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": Split.TRAIN,
@@ -157,6 +156,8 @@ def _records(path: Path, text: str, image_column: str) -> tuple[list[str], Itera
     """The header, and each further record with its number as a spreadsheet counts."""
     if not text.strip():
         raise LabelFileError(f"{path} is empty.", remedy="It needs a header row such as: image,label")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # an old Macintosh's line ends
     headers = {mark: _parse(path, io.StringIO(text), mark) for mark in _DELIMITERS}
     found = {mark: [cell.strip() for cell in next(records)[1]] for mark, records in headers.items()}
     delimiter = max(_DELIMITERS, key=lambda mark: (image_column in found[mark], len(found[mark])))
@@ -164,24 +165,14 @@ def _records(path: Path, text: str, image_column: str) -> tuple[list[str], Itera
 
 
 def _parse(path: Path, stream: io.StringIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    previous_limit = csv.field_size_limit(_MAX_FIELD)
+    reader = csv.reader(stream, delimiter=delimiter)
     try:
-        reader = csv.reader(stream, delimiter=delimiter)
-        number = 0
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            number += 1
-            yield number, cells
+        yield from enumerate(reader, start=1)
     except csv.Error as error:
         raise LabelFileError(
             f"{path} cannot be read as CSV near line {reader.line_num} ({error}).",
             cause="A quotation mark is probably never closed.",
         ) from None
-    finally:
-        csv.field_size_limit(previous_limit)
 
 
 def _require_columns(path: Path, header: Sequence[str], wanted: Sequence[str]) -> None:

@@ -114,7 +114,7 @@ def edit_distance(first: str, second: str) -> int:
 
 def printable(text: str) -> str:
     """``text`` with control characters written visibly, so that no terminal obeys them."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
+    return "".join(repr(c)[1:-1] if _is_control(c) else c for c in text)
 
 
 def _first_verdict(label: str, count: int, classes: Mapping[str, int], warnings: list[str]) -> Verdict:
@@ -138,11 +138,16 @@ def _first_verdict(label: str, count: int, classes: Mapping[str, int], warnings:
 def _unusable(label: str) -> str | None:
     if not label:
         return "There is no label; the image is kept as unlabelled."
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in label):
+    if any(_is_control(c) for c in label):
         return "It has control or invisible characters, which are never accepted."
     if len(label) > MAX_LENGTH:
         return f"It has {len(label)} characters; a class name has at most {MAX_LENGTH}."
     return None
+
+
+def _is_control(character: str) -> bool:
+    """Control, direction-changing and lone surrogate characters; joiners, which several scripts need, are not."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in "\u200c\u200d"
 
 
 def _nearest(label: str, names: list[str]) -> str | None:

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ MIN_CORRELATION = 0.98
 
 MIN_BINDING_SIDE = 64
 """Shorter side in px below which pairs are only reported: so few pixels look alike by chance."""
+
+COMPARISON_SIDE = 256
+"""Longer side in px at which pixels are compared."""
 
 _SIDE = 32
 _BANDS = 5  # distance 4 leaves at least one of five bands untouched
@@ -87,19 +91,35 @@ def perceptual_hash(image: Pixels) -> int:
 
 @dataclass(frozen=True)
 class ProposedPairs:
-    """Pairs of row numbers with ``first < second``, their hash distance and how the second must be mirrored."""
+    """Pairs of row numbers with ``first < second``, their hash distance and how the second must be mirrored.
+
+    ``cut`` says that a limit narrowed the search to ``max_distance``, or to the first pairs at distance 0.
+    """
 
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
     distance: npt.NDArray[np.int64]
     transform: tuple[Transform, ...]
+    max_distance: int = MAX_DISTANCE
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.first)
 
+    def subset(self, chosen: npt.NDArray[np.int64]) -> ProposedPairs:
+        """The pairs at the given positions."""
+        transforms = tuple(self.transform[int(i)] for i in chosen)
+        return ProposedPairs(
+            self.first[chosen], self.second[chosen], self.distance[chosen], transforms, self.max_distance, self.cut
+        )
+
 
 def propose_pairs(
-    hashes: npt.NDArray[np.int64], *, new: npt.NDArray[np.bool_] | None = None, max_distance: int = MAX_DISTANCE
+    hashes: npt.NDArray[np.int64],
+    *,
+    new: npt.NDArray[np.bool_] | None = None,
+    max_distance: int = MAX_DISTANCE,
+    limit: int | None = None,
 ) -> ProposedPairs:
     """Find all pairs within ``max_distance``, mirrored ones included, by looking up equal bands of the hash.
 
@@ -107,18 +127,38 @@ def propose_pairs(
         hashes: int64 [n]; 0 (a flat image) never pairs.
         new: bool [n]; with it, only pairs with at least one new image are proposed.
         max_distance: at most 4, the most that the bands are certain to find.
+        limit: about how many pairs are too many; the distance is then lowered step by step.
 
     Each pair appears once, with its smallest distance; pairs come in order of distance.
     """
     if not 0 <= max_distance < _BANDS:
         raise ValueError(f"max_distance is 0 to {_BANDS - 1}, not {max_distance}")
     values = np.ascontiguousarray(hashes, dtype=np.int64).view(np.uint64)
-    usable = np.flatnonzero(values != 0)
     fresh = np.ones(len(values), bool) if new is None else np.asarray(new, bool)
-    transforms = list(_MASKS)
-    found: list[npt.NDArray[np.int64]] = []
-    for number, transform in enumerate(transforms):
-        variants = values ^ _MASKS[transform]
+    for reach in range(max_distance, -1, -1):
+        table, overflow = _pairs_within(values, fresh, reach, limit)
+        if not overflow:
+            break
+    order = np.lexsort((table[3], table[2], table[1], table[0]))
+    table = table[:, order]
+    repeated = np.zeros(table.shape[1], bool)
+    repeated[1:] = (np.diff(table[0]) == 0) & (np.diff(table[1]) == 0)
+    table = table[:, ~repeated]
+    table = table[:, np.argsort(table[2], kind="stable")]
+    kinds = list(_MASKS)
+    transforms = tuple(kinds[int(number)] for number in table[3])
+    return ProposedPairs(table[0], table[1], table[2], transforms, reach, overflow or reach < max_distance)
+
+
+def _pairs_within(
+    values: npt.NDArray[np.uint64], fresh: npt.NDArray[np.bool_], max_distance: int, limit: int | None
+) -> tuple[npt.NDArray[np.int64], bool]:
+    """int64 [4, pairs]: first, second, distance, number of the transform; and whether the limit cut it short."""
+    usable = np.flatnonzero(values != 0)
+    found = [np.empty((4, 0), np.int64)]
+    total = 0
+    for number, mask in enumerate(_MASKS.values()):
+        variants = values ^ mask
         for shift, bits in _bands():
             for left, right in _equal_keys(values, variants, usable, shift, bits):
                 keep = (left < right) & (fresh[left] | fresh[right])
@@ -127,17 +167,13 @@ def propose_pairs(
                 near = distance <= max_distance
                 rows = np.stack([left[near], right[near], distance[near].astype(np.int64)])
                 found.append(np.vstack([rows, np.full((1, rows.shape[1]), number)]))
-    table = np.concatenate(found, axis=1) if found else np.empty((4, 0), np.int64)
-    table = table[:, np.lexsort((table[3], table[2], table[1], table[0]))]
-    if table.shape[1]:
-        first_of_pair = np.ones(table.shape[1], bool)
-        first_of_pair[1:] = (np.diff(table[0]) != 0) | (np.diff(table[1]) != 0)
-        table = table[:, first_of_pair]
-    table = table[:, np.argsort(table[2], kind="stable")]
-    return ProposedPairs(table[0], table[1], table[2], tuple(transforms[int(i)] for i in table[3]))
+                total += rows.shape[1]
+                if limit is not None and total > _BANDS * limit:  # a close pair is found in up to every band
+                    return np.concatenate(found, axis=1), True
+    return np.concatenate(found, axis=1), False
 
 
-def apply_transform(image: Pixels, transform: Transform) -> Pixels:
+def apply_transform(image: npt.NDArray[Any], transform: Transform) -> npt.NDArray[Any]:
     """Mirror [H, W, ...] pixels."""
     match transform:
         case Transform.FLIP_HORIZONTAL:
@@ -165,14 +201,27 @@ def aligned_correlation(first: Pixels, second: Pixels, transform: Transform) -> 
     if not 1 / 1.03 <= ratio <= 1.03:
         return 0.0
     height, width = min(first.shape[:2], second.shape[:2])
-    scale = min(1.0, 256 / max(height, width))
+    scale = min(1.0, COMPARISON_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    a = grey_thumbnail(first, *size).astype(np.float64).ravel()
-    b = np.ascontiguousarray(apply_transform(grey_thumbnail(second, *size), transform)).astype(np.float64).ravel()
+    a = grey_thumbnail(first, *size)
+    return correlation(a, apply_transform(grey_thumbnail(second, *size), transform))
+
+
+def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Pearson correlation of two arrays of one shape; 0 where one of them is constant."""
+    a = first.astype(np.float64).ravel()
+    b = second.astype(np.float64).ravel()
     a -= a.mean()
     b -= b.mean()
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm > 0 else 0.0
+
+
+def comparison_copy(image: Pixels) -> npt.NDArray[np.uint8]:
+    """A grey copy for :func:`aligned_correlation`: uint8 [h, w, 1], the longer side at most 256 px."""
+    height, width = image.shape[:2]
+    scale = min(1.0, COMPARISON_SIDE / max(height, width))
+    return grey_thumbnail(image, max(1, round(width * scale)), max(1, round(height * scale)))[..., None]
 
 
 def _bands() -> list[tuple[int, int]]:

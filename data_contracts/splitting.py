@@ -35,6 +35,10 @@ class Components:
         self._parent[b] = a
         return True
 
+    def together(self, first: Hashable, second: Hashable) -> bool:
+        """Whether two images are in one component."""
+        return self._root(first) == self._root(second)
+
     def names(self) -> dict[str, str]:
         """Component of each image, named after its smallest image id (so the name does not depend on order)."""
         smallest: dict[Hashable, str] = {}
