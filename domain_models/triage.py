@@ -279,7 +279,7 @@ def _sentences(rule: TriageRule, fewest: int) -> tuple[str, ...]:
             f"to promise {promise}; it takes at least {fewest} that are all right."
         )
     else:
-        sentences.append(f"Nothing is decided automatically: no threshold keeps {promise}.")
+        sentences.append(f"Nothing is decided automatically: no threshold can promise {promise}.")
     sentences.append(f"People look at the rest: {rule.reader_hours_per_1000:.1f} reader hours per 1,000 images.")
     if rule.rare_classes:
         sentences.append(
