@@ -53,7 +53,7 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str], *, pairs: int
                 axes.text(
                     column,
                     row,
-                    _cell(counts[row, column], shares[row, column]) if k <= 8 else str(counts[row, column]),
+                    _cell(int(counts[row, column]), float(shares[row, column])) if k <= 8 else str(counts[row, column]),
                     ha="center",
                     va="center",
                     fontsize=9,

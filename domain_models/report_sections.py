@@ -1,0 +1,133 @@
+"""Figures turned into parts of a report: what a quality lead reads first, then the detail behind it."""
+
+from __future__ import annotations
+
+from domain_models.evaluation import Evaluation
+from domain_models.gate import GateDecision
+from domain_models.intervals import Interval
+from domain_models.report import Picture, Section, Table, Tile
+from domain_models.triage import TriageOutcome, TriageRule
+
+
+def headline_tiles(evaluation: Evaluation, outcome: TriageOutcome | None = None) -> tuple[Tile, ...]:
+    """The figures to be seen first, each with its interval."""
+    calibrated = evaluation.ece <= evaluation.ece_of_a_calibrated_model_p95
+    tiles = [
+        Tile(label="Accuracy", value=share(evaluation.accuracy), note=between(evaluation.accuracy_ci)),
+        Tile(label="Macro-F1", value=f"{evaluation.macro_f1:.3f}", note=between(evaluation.macro_f1_ci, percent=False)),
+        Tile(
+            label="Balanced accuracy",
+            value=share(evaluation.balanced_accuracy),
+            note=between(evaluation.balanced_accuracy_ci),
+        ),
+        Tile(
+            label="Calibration error",
+            value=f"{evaluation.ece:.3f}",
+            note=f"chance alone {evaluation.ece_of_a_calibrated_model:.3f}",
+            tone="good" if calibrated else "plain",
+        ),
+    ]
+    if evaluation.escape_rate is not None:
+        tiles.append(
+            Tile(label="Escapes", value=share(evaluation.escape_rate), note=between(evaluation.escape_rate_ci))
+        )
+    if evaluation.overkill_rate is not None:
+        tiles.append(
+            Tile(label="Overkill", value=share(evaluation.overkill_rate), note=between(evaluation.overkill_rate_ci))
+        )
+    if outcome is not None:
+        tiles.append(
+            Tile(
+                label="Decided automatically",
+                value=share(outcome.coverage_at_limit, 0),
+                note=f"{outcome.reader_hours_per_1000:.1f} reader hours per 1,000 images",
+            )
+        )
+    return tuple(tiles)
+
+
+def evaluation_section(evaluation: Evaluation, pictures: tuple[Picture, ...] = ()) -> Section:
+    """All figures of one split: a sentence on what it holds, classes one by one, the most confused pairs."""
+    sentences = [
+        f"Measured on {evaluation.n:,} images"
+        + (f" of {evaluation.n_groups:,} groups" if evaluation.n_groups < evaluation.n else "")
+        + f" in {len(evaluation.classes)} classes; intervals are 95%"
+        + (" and treat a group as one draw." if evaluation.n_groups < evaluation.n else ".")
+    ]
+    if evaluation.auroc_ovr_macro is not None:
+        sentences.append(
+            f"Ranking: area under the ROC curve {evaluation.auroc_ovr_macro:.3f} "
+            f"({between(evaluation.auroc_ovr_macro_ci, percent=False)}), each class against the rest."
+        )
+    if evaluation.classes_absent:
+        sentences.append(
+            f"Without any image here, and left out of the mean figures: {', '.join(evaluation.classes_absent)}."
+        )
+    rows = tuple(
+        (
+            name,
+            f"{one.n:,}",
+            share(one.precision),
+            share(one.recall),
+            between(one.recall_ci),
+            "–" if one.f1 is None else f"{one.f1:.3f}",
+        )
+        for name, one in evaluation.per_class.items()
+    )
+    tables = [
+        Table(
+            header=("Class", "Images", "Precision", "Recall", "95% interval", "F1"), rows=rows, numeric=(1, 2, 3, 4, 5)
+        )
+    ]
+    if evaluation.most_confused:
+        pairs = tuple((p.actual, p.predicted, f"{p.count:,}", share(p.share)) for p in evaluation.most_confused)
+        tables.append(
+            Table(
+                header=("Labelled", "Called", "Images", "Of the class"),
+                rows=pairs,
+                numeric=(2, 3),
+                caption="Most confused pairs",
+            )
+        )
+    return Section(title="How well it classifies", sentences=tuple(sentences), tables=tuple(tables), pictures=pictures)
+
+
+def triage_section(
+    rule: TriageRule, outcome: TriageOutcome | None = None, pictures: tuple[Picture, ...] = ()
+) -> Section:
+    """What is decided without a person, how wrong that is, and what is left to read."""
+    sentences = list(rule.sentences)
+    if outcome is not None and outcome.automatic_error is not None:
+        sentences.append(
+            f"On images that the rule was not set on, {share(outcome.coverage_at_limit, 0)} are decided automatically and "
+            f"{share(outcome.automatic_error)} of those are wrong ({between(outcome.automatic_error_ci)})."
+        )
+    return Section(title="What it decides alone", sentences=tuple(sentences), pictures=pictures)
+
+
+def gate_section(decision: GateDecision) -> Section:
+    """Every rule of the gate with what was seen."""
+    against = f"champion {decision.champion}" if decision.champion else "no champion yet"
+    rows = tuple(("passed" if check.passed else "FAILED", check.sentence) for check in decision.checks)
+    sentences = [
+        f"Version {decision.candidate} against {against}, on {decision.n:,} test images: "
+        + ("passed." if decision.passed else "refused.")
+    ]
+    if decision.not_gated:
+        sentences.append(f"Too few test images to judge: {', '.join(decision.not_gated)}.")
+    return Section(
+        title="The gate", sentences=tuple(sentences), tables=(Table(header=("Rule", "What was seen"), rows=rows),)
+    )
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage, or a dash where it is undefined."""
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def between(interval: Interval | None, *, percent: bool = True) -> str:
+    """An interval in words, or that there is none."""
+    if interval is None:
+        return "no interval"
+    low, high = interval
+    return f"{low:.1%} to {high:.1%}" if percent else f"{low:.3f} to {high:.3f}"
