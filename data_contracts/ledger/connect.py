@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
-from data_contracts.errors import BadInput, Busy, TailsightError
+from data_contracts.errors import BadInput
 from data_contracts.ledger.key import known_key, unlock
 from data_contracts.ledger.schema import is_current, migrate
 from data_contracts.ledger.transactions import BUSY_SECONDS, reading, server_engine, sqlite_engine, writing
@@ -47,6 +46,7 @@ class Ledger:
             IntegrityError: the key is missing or wrong, or the database is damaged or of a newer version.
             Busy: another process holds the database.
             BadInput: the database URL cannot be used.
+            TailsightError: the database cannot be reached or written.
         """
         workspace.require()
         engine = _engine(workspace, settings)
@@ -59,9 +59,6 @@ class Ledger:
             if key is None:
                 with writing(engine) as connection:
                     key = unlock(connection, workspace, settings)
-        except OperationalError as error:
-            engine.dispose()
-            raise _explained(error, engine) from None
         except BaseException:
             engine.dispose()
             raise
@@ -102,16 +99,3 @@ def _engine(workspace: Workspace, settings: Settings | None) -> Engine:
         raise BadInput(
             f"The database driver {error.name!r} is not installed.", remedy=f"Install it: pip install {error.name}"
         ) from None
-
-
-def _explained(error: OperationalError, engine: Engine) -> TailsightError:
-    reason = str(error.orig)
-    if "locked" in reason or "busy" in reason:
-        return Busy(
-            f"The ledger {engine.url.database} has been held by another process for {BUSY_SECONDS} seconds.",
-            remedy="Wait for it to end, or stop it; its work is not lost.",
-        )
-    return BadInput(
-        f"The ledger {engine.url.render_as_string(hide_password=True)} cannot be opened: {reason.strip()}.",
-        remedy="Check that the folder exists, is writable, and that its disk is not full.",
-    )

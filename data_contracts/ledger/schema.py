@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DatabaseError
 
 from data_contracts.errors import IntegrityError
-from data_contracts.ledger.transactions import writing
+from data_contracts.ledger.transactions import plain_errors, reading, writing
 
 HEAD = "0001"
 """The newest migration; a test holds it against the folder."""
@@ -34,11 +34,8 @@ def migrate(engine: Engine) -> None:
     from alembic.config import Config
 
     if engine.dialect.name == "sqlite":
-        raw = engine.raw_connection()
-        try:
+        with plain_errors(engine), closing(engine.raw_connection()) as raw:
             raw.cursor().execute("PRAGMA journal_mode=WAL")  # stays with the file; cannot be set inside a transaction
-        finally:
-            raw.close()
     with writing(engine) as connection:
         revision = revision_of(connection)
         if revision == HEAD:
@@ -60,14 +57,7 @@ def is_current(engine: Engine) -> bool:
 
     Raises:
         IntegrityError: the file is not a database.
+        TailsightError: the database cannot be reached.
     """
-    try:
-        with engine.connect() as connection:
-            return revision_of(connection) == HEAD
-    except DatabaseError as error:
-        if "not a database" in str(error) or "malformed" in str(error):
-            raise IntegrityError(
-                f"The ledger {engine.url.database} is not a readable database ({error.orig}).",
-                remedy="Restore it from your backup.",
-            ) from None
-        raise
+    with reading(engine) as connection:
+        return revision_of(connection) == HEAD

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from data_contracts.errors import Busy, IntegrityError, TailsightError
 
 BUSY_SECONDS = 60
 _IMMEDIATE = "tailsight_immediate"
@@ -59,8 +62,12 @@ def server_engine(url: str) -> Engine:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that holds the only writer's place from its first statement; commits at the end, or nothing."""
-    with engine.connect() as connection:
+    """A transaction that holds the only writer's place from its first statement; commits at the end, or nothing.
+
+    Raises:
+        Busy, IntegrityError, TailsightError: see :func:`plain_errors`.
+    """
+    with plain_errors(engine), engine.connect() as connection:
         connection = connection.execution_options(**{_IMMEDIATE: True})
         with connection.begin():
             if connection.dialect.name == "postgresql":
@@ -70,9 +77,43 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction whose statements all see the same moment."""
-    with engine.connect() as connection:
+    """A transaction whose statements all see the same moment.
+
+    Raises:
+        Busy, IntegrityError, TailsightError: see :func:`plain_errors`.
+    """
+    with plain_errors(engine), engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             yield connection
+
+
+@contextmanager
+def plain_errors(engine: Engine) -> Iterator[None]:
+    """Say what the database's operational errors mean.
+
+    Raises:
+        Busy: another process holds the database.
+        IntegrityError: the file is damaged, or no database at all.
+        TailsightError: the database cannot be reached or written (rights, full disk, server gone).
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        name, reason = engine.url.render_as_string(hide_password=True), str(error.orig).strip()
+        if "not a database" in reason or "malformed" in reason:
+            raise IntegrityError(
+                f"The ledger {name} is not a readable database ({reason}).", remedy="Restore it from your backup."
+            ) from None
+        if not isinstance(error, OperationalError):
+            raise
+        if "locked" in reason or "busy" in reason:
+            raise Busy(
+                f"The ledger {name} is held by another process, for longer than {BUSY_SECONDS} seconds.",
+                remedy="Wait for it to end, or stop it; its work is not lost.",
+            ) from None
+        raise TailsightError(
+            f"The ledger {name} cannot be used: {reason}.",
+            remedy="Check that its folder exists, that you may write there, and that the disk is not full.",
+        ) from None
