@@ -99,7 +99,7 @@ def triage_section(
     sentences = list(rule.sentences)
     if outcome is not None and outcome.automatic_error is not None:
         sentences.append(
-            f"On images that the rule was not set on, {share(outcome.coverage_at_limit, 0)} are decided automatically and "
+            f"On images that the rule was not set on, {share(outcome.coverage_at_limit, 0)} are decided alone and "
             f"{share(outcome.automatic_error)} of those are wrong ({between(outcome.automatic_error_ci)})."
         )
     return Section(title="What it decides alone", sentences=tuple(sentences), pictures=pictures)
