@@ -175,7 +175,7 @@ class Stages:
         from pipelines.steps.score import batch_key
 
         self.progress.say(f"[{len(self.seconds)}] score")
-        config = {AssetName.BATCH_SCORES: {"images": str(batch), "out": str(out)}}
+        config: dict[str, dict[str, Any]] = {AssetName.BATCH_SCORES: {"images": str(batch), "out": str(out)}}
         key = batch_key(self.workspace, str(batch))
         outcome = self.timed(
             "score", lambda: run_job(self.workspace, Job.SCORE, config, progress=self.progress, batch=key)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.command_line.context import JsonFlag, absolute, run_verb, workspace_in_use
+from data_contracts.settings import read_settings
+from pipelines.command_line.context import JsonFlag, absolute, progress_on_stderr, run_verb, workspace_in_use
 from pipelines.command_line.output import emit
 from pipelines.definitions.names import Job
 
@@ -37,7 +38,7 @@ def export_labels(
     from pipelines.command_line.summaries_labels import summarise_export
     from pipelines.steps import labels
 
-    report = labels.export_labels(workspace_in_use().require(), Path(absolute(file)))
+    report = labels.export_labels(workspace_in_use().require(), Path(absolute(file)), settings=read_settings())
     emit(report, summarise_export, as_json=json_output)
 
 
@@ -52,7 +53,8 @@ def history(
     from pipelines.command_line.summaries_labels import summarise_history
     from pipelines.steps import labels
 
-    emit(labels.label_history(workspace_in_use().require(), image), summarise_history, as_json=json_output)
+    report = labels.label_history(workspace_in_use().require(), image, settings=read_settings())
+    emit(report, summarise_history, as_json=json_output)
 
 
 @app.command("verify")
@@ -61,7 +63,7 @@ def verify(json_output: JsonFlag = False) -> None:
     from pipelines.command_line.summaries_labels import summarise_verify
     from pipelines.steps import labels
 
-    report = labels.verify_labels(workspace_in_use().require())
+    report = labels.verify_labels(workspace_in_use().require(), progress_on_stderr(), settings=read_settings())
     emit(report, summarise_verify, as_json=json_output)
     if not report["ok"]:
         raise typer.Exit(1)

@@ -62,7 +62,6 @@ def promote(
 ) -> None:
     """Make a model the champion, through the gate; exit code 1 when it refuses."""
     from pipelines.command_line.summaries_model import summarise_promote
-
     from pipelines.steps.promote import GateRefused
 
     config = {"who": who, "why": why, "version": version, "override": override, "seed": seed}

@@ -9,10 +9,10 @@ from pipelines.definitions.resources import Site
 @dg.asset_check(asset=AssetName.IMAGES.value, blocking=True)
 def ledger_chain_verifies(site: dg.ResourceParam[Site]) -> dg.AssetCheckResult:
     """No label event or promotion was changed, removed or forged."""
-    from data_contracts.ledger.connect import Ledger
     from data_contracts.ledger.verify import verify_chain
+    from pipelines.steps.ledger import open_ledger
 
-    with Ledger.open(site.workspace) as ledger:
+    with open_ledger(site.workspace) as ledger:
         result = verify_chain(ledger)
     return dg.AssetCheckResult(
         passed=result.ok,
@@ -76,10 +76,10 @@ def confidence_is_calibrated(
 @dg.asset_check(asset=AssetName.CHAMPION.value)
 def champion_went_through_the_gate(site: dg.ResourceParam[Site]) -> dg.AssetCheckResult:
     """The last promotion was not an override."""
-    from data_contracts.ledger.connect import Ledger
     from data_contracts.ledger.promotions import promotions
+    from pipelines.steps.ledger import open_ledger
 
-    with Ledger.open(site.workspace) as ledger:
+    with open_ledger(site.workspace) as ledger:
         events = promotions(ledger)
     overridden = bool(events) and events[-1].override
     last = events[-1] if events else None

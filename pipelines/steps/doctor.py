@@ -194,10 +194,10 @@ def _writable(workspace: Workspace) -> Finding:
 
 
 def _ledger(workspace: Workspace) -> Finding:
-    from data_contracts.ledger.connect import Ledger
     from data_contracts.ledger.verify import verify_chain
+    from pipelines.steps.ledger import open_ledger
 
-    with Ledger.open(workspace) as ledger:
+    with open_ledger(workspace) as ledger:
         result = verify_chain(ledger)
     return Finding(
         name="ledger",

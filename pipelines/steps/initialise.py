@@ -78,6 +78,6 @@ def _profile_text(profile: str) -> tuple[str, str]:
 
 def _open_ledger(workspace: Workspace) -> None:
     """Create or migrate the ledger now, so that a disk or rights problem shows here and not in the first ingest."""
-    from data_contracts.ledger.connect import Ledger
+    from pipelines.steps.ledger import open_ledger
 
-    Ledger.open(workspace).close()
+    open_ledger(workspace).close()

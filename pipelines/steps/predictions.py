@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from data_contracts.blobs import Blobs
 from data_contracts.errors import BadInput, Refused
 from data_contracts.frames import PREDICTIONS, read_table, write_table
-from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
@@ -20,6 +19,7 @@ from data_contracts.settings import read_settings
 from data_contracts.vocabulary import LABELLED_SPLITS, Split
 from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
+from pipelines.steps.ledger import open_ledger
 from pipelines.steps.score_parts import PROBABILITY
 
 BATCH = 64
@@ -141,7 +141,7 @@ def _predict(
             cause="The taxonomy was changed since it was trained.",
             remedy="Train a new candidate.",
         )
-    with Ledger.open(workspace) as ledger:
+    with open_ledger(workspace) as ledger:
         blobs = Blobs(registered_roots(ledger))
     ids = list(rows["image_id"])
     cached = build_image_cache(

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput, Refused
-from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.promotions import promotions, record_look, record_promotion
 from data_contracts.progress import SILENT, Progress
 from data_contracts.vocabulary import Alias, Split
@@ -20,6 +19,7 @@ from domain_models.gate import GateDecision, PairedPredictions, judge
 from domain_models.model_package import read_card
 from domain_models.tracking import Registry
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.ledger import open_ledger
 from pipelines.steps.predictions import predict_split
 from pipelines.steps.registry import ROLLBACK, champions, open_registry
 
@@ -89,7 +89,7 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
     with (
         workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
         open_registry(workspace) as registry,
-        Ledger.open(workspace) as ledger,
+        open_ledger(workspace) as ledger,
     ):
         version = registry.resolve(request.version or Alias.CANDIDATE.value)
         champion = registry.alias(Alias.CHAMPION)
@@ -144,7 +144,7 @@ def rollback(workspace: Workspace, *, who: str, why: str) -> RollbackReport:
     with (
         workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
         open_registry(workspace) as registry,
-        Ledger.open(workspace) as ledger,
+        open_ledger(workspace) as ledger,
     ):
         stack = champions(promotions(ledger))
         if len(stack) < 2:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from data_contracts.errors import NotFound
-from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.promotions import promotions
 from data_contracts.records import PromotionEvent
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
+from pipelines.steps.ledger import open_ledger
 
 if TYPE_CHECKING:
     from domain_models.tracking import Registry
@@ -39,7 +39,7 @@ def open_registry(workspace: Workspace) -> Iterator[Registry]:
     """The workspace's registry. The ledger is the truth about promotions: an alias that a kill left behind is moved."""
     from domain_models.tracking import Registry
 
-    with Ledger.open(workspace) as ledger:
+    with open_ledger(workspace) as ledger:
         stack = champions(promotions(ledger))
     with Registry.open(workspace.mlflow) as registry:
         champion = stack[-1] if stack else None

@@ -62,8 +62,6 @@ def test_the_monthly_schedule_runs_from_the_start_and_requests_a_full_retraining
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert schedule.execution_timezone == "Europe/Berlin"
     berlin = ZoneInfo("Europe/Berlin")
-    ticks = schedule.get_execution_time_iterator if hasattr(schedule, "get_execution_time_iterator") else None
-    assert ticks is None or callable(ticks)
     with open_instance(workspace) as instance:
         context = dg.build_schedule_context(
             instance=instance,

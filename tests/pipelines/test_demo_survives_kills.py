@@ -1,0 +1,87 @@
+"""The demo, killed at random moments, ends where an uninterrupted one ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.events import events_frame
+from data_contracts.ledger.images import images_frame, occurrences_frame
+from data_contracts.ledger.promotions import promotions
+from data_contracts.ledger.verify import verify_chain
+from data_contracts.workspace import Workspace
+
+TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
+KILLS = 10
+SEED = 20
+
+
+def _demo(workspace: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [TAILSIGHT, "--workspace", str(workspace), "demo", "--quick", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _verb(workspace: Path, *words: str) -> Any:
+    run = subprocess.run([TAILSIGHT, "--workspace", str(workspace), *words, "--json"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def _inventory(folder: Path) -> dict[str, Any]:
+    """What must be the same whether or not the demo was killed on the way."""
+    with Ledger.open(Workspace(folder)) as ledger:
+        assert verify_chain(ledger).ok
+        events = events_frame(ledger)
+        assert not events.duplicated(["subject_id", "action", "label"]).any()
+        return {
+            "images": sorted(images_frame(ledger)["image_id"]),
+            "occurrences": len(occurrences_frame(ledger)),
+            "labels": sorted(zip(events["subject_id"], events["label"], strict=True)),
+            "promotions": [(event.to_alias, event.model_version, event.override) for event in promotions(ledger)],
+        }
+
+
+@pytest.mark.slow
+def test_a_demo_killed_ten_times_ends_where_an_uninterrupted_one_ends(tmp_path: Path) -> None:
+    start = time.monotonic()
+    whole = _demo(tmp_path / "whole")
+    answer, errors = whole.communicate(timeout=900)
+    seconds = time.monotonic() - start
+    assert whole.returncode == 0, errors
+
+    moments = random.Random(SEED)
+    for _ in range(KILLS):
+        killed = _demo(tmp_path / "killed")
+        try:
+            killed.communicate(timeout=moments.uniform(0.05, 0.6) * seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(killed.pid, signal.SIGKILL)
+            killed.communicate()
+        else:
+            break
+    last = _demo(tmp_path / "killed")
+    answer_after_kills, errors = last.communicate(timeout=900)
+    assert last.returncode == 0, errors
+    assert "Traceback" not in errors
+
+    assert _inventory(tmp_path / "killed") == _inventory(tmp_path / "whole")
+    assert _verb(tmp_path / "killed", "labels", "verify")["ok"] is True
+    before, after = json.loads(answer), json.loads(answer_after_kills)
+    assert after["macro_f1_before"] == pytest.approx(before["macro_f1_before"], abs=1e-6)
+    versions = _verb(tmp_path / "killed", "models")["versions"]
+    assert len(versions) == len(_verb(tmp_path / "whole", "models")["versions"])
