@@ -31,6 +31,7 @@ LABELLING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.ADJU
 
 FOLD_COLUMNS = ("subject_kind", "subject_id", "label", "source", "who", "at", "certainty", "event_id", "bad_image")
 
+_SUBJECT = ["subject_kind", "subject_id"]
 _STRENGTH = {source.value: source.strength for source in Source}
 _LABELLING = {action.value for action in LABELLING}
 
@@ -107,20 +108,33 @@ def fold_labels(events: pd.DataFrame) -> pd.DataFrame:
         ``source, who, at, certainty, event_id`` of the event that holds, ``bad_image`` (bool). Sorted by subject.
     """
     ordered = events.sort_values("sequence", kind="stable")
-    plain = ordered.astype(object).where(ordered.notna(), None)
+    undos = ordered[ordered["action"] == Action.UNDO]
+    cancelled = cancelled_events(zip(undos["event_id"], undos["undoes"], strict=True))
+    standing = ordered[~ordered["event_id"].isin(cancelled)]
+    stated = standing[standing["action"].isin(_LABELLING) & standing["label"].notna()]
+    winners = (
+        stated.assign(strength=stated["source"].map(_STRENGTH), direct=stated["action"] != Action.IMPORT)
+        .sort_values(["strength", "direct", "sequence"], kind="stable")
+        .drop_duplicates(_SUBJECT, keep="last")
+    )
+    marked = standing.loc[standing["action"] == Action.BAD_IMAGE, _SUBJECT].drop_duplicates()
+    bad = _bad_images(standing.merge(marked, on=_SUBJECT, how="inner"))
+    unlabelled = bad.merge(winners[_SUBJECT], on=_SUBJECT, how="left", indicator=True)
+    folded = pd.concat(
+        [winners[list(FOLD_COLUMNS[:-1])], unlabelled.loc[unlabelled["_merge"] == "left_only", _SUBJECT]]
+    )
+    folded = folded.merge(bad.assign(bad_image=True), on=_SUBJECT, how="left").sort_values(_SUBJECT, kind="stable")
+    folded["bad_image"] = folded["bad_image"].eq(True)
+    texts = [name for name in FOLD_COLUMNS if name not in ("at", "bad_image")]
+    folded[texts] = folded[texts].astype(object).where(folded[texts].notna(), None)
+    return folded.astype({"at": "datetime64[ns, UTC]", "bad_image": bool}).reset_index(drop=True)
+
+
+def _bad_images(events: pd.DataFrame) -> pd.DataFrame:
+    """Which subjects are unusable, from the standing events of those that somebody marked."""
+    plain = events.astype(object).where(events.notna(), None)
     records = [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
-    rows = [
-        (
-            kind,
-            subject,
-            *(None if s.winner is None else s.winner[name] for name in FOLD_COLUMNS[2:-1]),
-            s.bad_image,
-        )
-        for (kind, subject), s in sorted(standings(records).items())
-        if s.winner is not None or s.bad_image
-    ]
-    frame = pd.DataFrame(rows, columns=list(FOLD_COLUMNS), dtype=object)
-    return frame.astype({"bad_image": bool, "at": "datetime64[ns, UTC]"})
+    return pd.DataFrame([key for key, s in standings(records).items() if s.bad_image], columns=_SUBJECT, dtype=object)
 
 
 def current_labels(ledger: Ledger) -> pd.DataFrame:

@@ -29,6 +29,8 @@ CHAINED = (LABEL_EVENT, PROMOTION_EVENT, GATE_LOOK, TAXONOMY_VERSION, DATASET_VE
 
 SHOWN_PER_CHAIN = 20
 
+_ROWS_AT_ONCE = 1_000
+
 Anchor = tuple[str, int, str]
 """Who names an event, its sequence number and its hash."""
 
@@ -50,39 +52,49 @@ def verify_chain(ledger: Ledger, progress: Progress = SILENT) -> Verification:
     written anew, an anchor (dataset version, promotion, ``dataset.json`` beside a manifest) that names an event which
     is not there, and triggers that were removed.
     """
-    problems: list[str] = []
-    hashes: dict[str, dict[int, str]] = {}
     with ledger.reading() as connection:
-        for table in CHAINED:
-            hashes[table.name], found = _check_chain(connection, ledger.key, table, progress)
-            problems += found
         anchors = [*_anchors(connection), *_manifest_anchors(ledger)]
-        problems += [f"{name.replace('_', ' ')}: its triggers were removed." for name in missing_guards(connection)]
-    labels = hashes[LABEL_EVENT.name]
-    problems += [
-        f"{name} was made when event {sequence} had hash {digest[:12]}…; "
-        + ("that event is gone." if sequence not in labels else "that event is another one now.")
-        for name, sequence, digest in anchors
-        if labels.get(sequence, GENESIS if sequence == 0 else None) != digest
+        walks = {
+            table.name: _walk(connection, ledger.key, table, {number for _, number, _ in anchors}, progress)
+            for table in CHAINED
+        }
+        unguarded = missing_guards(connection)
+    named = {0: GENESIS} | walks[LABEL_EVENT.name].hashes
+    problems = [
+        *(problem for walk in walks.values() for problem in walk.problems),
+        *(f"{name.replace('_', ' ')}: its triggers were removed." for name in unguarded),
+        *(
+            f"{name} was made when event {sequence} had hash {digest[:12]}…; "
+            + ("that event is another one now." if sequence in named else "that event is gone.")
+            for name, sequence, digest in anchors
+            if named.get(sequence) != digest
+        ),
     ]
     return Verification(
         ok=not problems,
-        events=len(labels),
-        promotions=len(hashes[PROMOTION_EVENT.name]),
+        events=walks[LABEL_EVENT.name].count,
+        promotions=walks[PROMOTION_EVENT.name].count,
         problems=tuple(problems),
     )
 
 
-def _check_chain(
-    connection: Connection, key: bytes, table: Table, progress: Progress
-) -> tuple[dict[int, str], list[str]]:
-    """The stored hash of every entry by its sequence number, and the problems of the chain."""
+@dataclass(frozen=True)
+class _Walk:
+    """What was met on the way along one chain; ``hashes`` of the wanted entries only, by sequence number."""
+
+    count: int
+    hashes: dict[int, str]
+    problems: tuple[str, ...]
+
+
+def _walk(connection: Connection, key: bytes, table: Table, wanted: set[int], progress: Progress) -> _Walk:
     title = table.name.replace("_", " ")
     hashes: dict[int, str] = {}
     problems: list[str] = []
-    last, previous = 0, GENESIS
+    count, last, previous = 0, 0, GENESIS
+    rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(select(table).order_by(table.c.sequence))
     with progress.step(f"Checking {title}s") as step:
-        for row in connection.execute(select(table).order_by(table.c.sequence)).mappings():
+        for row in rows.mappings():
             sequence, digest = row["sequence"], str(row["hash"])
             if sequence != last + 1:
                 missing = f"{last + 1}" if sequence == last + 2 else f"{last + 1} to {sequence - 1}"
@@ -91,12 +103,16 @@ def _check_chain(
                 problems.append(f"{title} {sequence}: does not follow the entry before it.")
             if not _is_genuine(key, table, row):
                 problems.append(f"{title} {sequence}: was changed after it was written, or is not from this ledger.")
-            hashes[sequence] = digest
-            last, previous = sequence, digest
-            step.advance()
+            if sequence in wanted:
+                hashes[sequence] = digest
+            count, last, previous = count + 1, sequence, digest
+            if count % _ROWS_AT_ONCE == 0:
+                step.advance(_ROWS_AT_ONCE)
+        step.advance(count % _ROWS_AT_ONCE)
     if len(problems) > SHOWN_PER_CHAIN:
         problems = [*problems[:SHOWN_PER_CHAIN], f"{title}: {len(problems) - SHOWN_PER_CHAIN} more problems."]
-    return hashes, problems + _check_end(connection, key, table, LedgerHead(sequence=last, hash=previous))
+    problems += _check_end(connection, key, table, LedgerHead(sequence=last, hash=previous))
+    return _Walk(count, hashes, tuple(problems))
 
 
 def _is_genuine(key: bytes, table: Table, row: RowMapping) -> bool:

@@ -23,11 +23,11 @@ from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import Conflict, LabelEvent
-from data_contracts.settings import Settings
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import ConflictKind, Source, SubjectKind
 from data_contracts.workspace import Workspace
 from pipelines.steps.labels_rows import ReadRow, ReadRows, neutralised, read_rows
+from pipelines.steps.ledger import open_ledger
 
 EXPORT_COLUMNS = (
     "image", "image_id", "label", "reviewer", "note", "certainty", "source", "at", "group", "bad_image",
@@ -38,9 +38,7 @@ _CHUNK = 5_000
 _NAMED = 20
 
 
-def import_labels(
-    workspace: Workspace, csv: Path, progress: Progress = SILENT, *, settings: Settings | None = None
-) -> dict[str, Any]:
+def import_labels(workspace: Workspace, csv: Path, progress: Progress = SILENT) -> dict[str, Any]:
     """Append the labels of a CSV; importing the same file again appends nothing.
 
     An imported label never overrides what a person answered; it is listed under ``conflicts``. ``superseded`` are rows
@@ -51,7 +49,6 @@ def import_labels(
         csv: columns ``image`` or ``image_id``, ``label``, ``reviewer``[, ``note, certainty, source``]; paths are
             relative to the CSV's folder, else to where the images were ingested.
         progress: hears of rows.
-        settings: where the ledger lives, if not in the workspace.
 
     Returns:
         Integers ``rows, imported, already_known``, lists ``conflicts: [{row, image_id, imported, current, source}]``,
@@ -62,7 +59,7 @@ def import_labels(
         LabelFileError: the file as a whole cannot be used.
     """
     began = time.monotonic()
-    with Ledger.open(workspace, settings) as ledger:
+    with open_ledger(workspace) as ledger:
         taxonomy = _taxonomy(ledger, workspace)
         read = read_rows(csv, ImageNames(ledger), taxonomy)
         if read.judgement.new_classes and read.rows:
@@ -93,7 +90,7 @@ def import_labels(
     }
 
 
-def export_labels(workspace: Workspace, file: Path, *, settings: Settings | None = None) -> dict[str, Any]:
+def export_labels(workspace: Workspace, file: Path) -> dict[str, Any]:
     """Write the current label of every labelled image to a CSV, whole or not at all.
 
     Cells that a spreadsheet would run as a formula get a quotation mark in front; an import takes it off again.
@@ -104,7 +101,7 @@ def export_labels(workspace: Workspace, file: Path, *, settings: Settings | None
     Raises:
         BadInput: the file cannot be written.
     """
-    with Ledger.open(workspace, settings) as ledger:
+    with open_ledger(workspace) as ledger:
         answers = image_answers(ledger)
         notes = events_frame(ledger).set_index("event_id")["note"]
         places = occurrences_frame(ledger).drop_duplicates("image_id").set_index("image_id")["path"]
@@ -136,13 +133,12 @@ def export_labels(workspace: Workspace, file: Path, *, settings: Settings | None
     }
 
 
-def label_history(workspace: Workspace, name: str, *, settings: Settings | None = None) -> dict[str, Any]:
+def label_history(workspace: Workspace, name: str) -> dict[str, Any]:
     """Everything that was said of one image and of its group.
 
     Args:
         workspace: whose ledger.
         name: image id or its start, file name, path or external id.
-        settings: where the ledger lives, if not in the workspace.
 
     Returns:
         ``image_id, paths, group, label, source, bad_image`` as they stand, and ``events`` from the oldest on.
@@ -151,7 +147,7 @@ def label_history(workspace: Workspace, name: str, *, settings: Settings | None 
         NotFound: no image goes by this name.
         BadInput: several do.
     """
-    with Ledger.open(workspace, settings) as ledger:
+    with open_ledger(workspace) as ledger:
         found = find_images(ledger, name)
         if not found:
             near = ImageNames(ledger).nearest(name)
@@ -183,11 +179,9 @@ def label_history(workspace: Workspace, name: str, *, settings: Settings | None 
     }
 
 
-def verify_labels(
-    workspace: Workspace, progress: Progress = SILENT, *, settings: Settings | None = None
-) -> dict[str, Any]:
+def verify_labels(workspace: Workspace, progress: Progress = SILENT) -> dict[str, Any]:
     """Check every chain and anchor of the ledger: ``ok, events, promotions, problems, head``."""
-    with Ledger.open(workspace, settings) as ledger:
+    with open_ledger(workspace) as ledger:
         found = verify_chain(ledger, progress)
         end = head(ledger)
     return {
