@@ -5,6 +5,7 @@ Works on bytes alone, so damage that decoders forgive (a PNG checksum, a missing
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Iterator
 from enum import StrEnum
@@ -114,9 +115,19 @@ def describe_content(head: bytes) -> str:
         return "an XML or SVG text"
     if head and not head.strip(b"\0"):
         return "nothing but zero bytes (perhaps a failed copy)"
-    if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+    if _is_text(head):
         return "plain text"
     return "data of an unknown kind"
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or any(byte < 32 and byte not in b"\t\r\n" for byte in head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def with_article(name: ImageFormat) -> str:

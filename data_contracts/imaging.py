@@ -13,9 +13,7 @@ What comes out is the same wherever an image is read (ingest, cache, scoring, se
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +40,12 @@ from data_contracts.image_formats import (
     sniff,
     with_article,
 )
+from data_contracts.pixels import DECODER_ERRORS, GREY_MODES, Pixels, explained, orientation_of, upright_pixels
 from data_contracts.vocabulary import QuarantineKind
 
 # The limit is the caller's, checked against the header before a pixel is decoded; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 MAX_MEGAPIXELS = 120.0
 """Default limit; the profile's ``input.max_megapixels`` replaces it."""
@@ -60,22 +57,7 @@ _READERS = {
     ImageFormat.BMP: BmpImagePlugin.BmpImageFile,
     ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
 }
-_GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N"}
-_ORIENTATION, _SUBFILE_TYPE, _BITS, _PHOTOMETRIC = 0x0112, 254, 258, 262
-_DAMAGE = ("premature end", "bad huffman", "restart marker", "instead of rst", "inconsistent progression", "bad data")
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
+_SUBFILE_TYPE, _BITS = 254, 258
 
 
 @dataclass(frozen=True)
@@ -109,7 +91,7 @@ class DecodedImage:
 
 def channels_of(mode: str) -> int:
     """1 for a file's grey modes, 3 for all others."""
-    return 1 if mode in _GREY_MODES else 3
+    return 1 if mode in GREY_MODES else 3
 
 
 def probe(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFacts:
@@ -143,30 +125,12 @@ def decode(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS, frame: int = 
             )
         if kind is ImageFormat.PNG:
             check_png(data)
-        try:
-            if frame:
-                image.seek(frame)
-                _refuse_bombs(image.size, max_megapixels)
-            orientation = _orientation(image)
-            if facts.bit_depth == 16 and channels_of(image.mode) == 3:
-                array = _deep_colour(data, frame)
-            elif kind is ImageFormat.JPEG and image.mode in ("L", "RGB"):
-                array = _jpeg(data, image)
-            else:
-                array = _pixels(image)
-                if kind is ImageFormat.TIFF:
-                    orientation = 1  # Pillow turns TIFF pages upright by itself
-        except UnreadableImage:
-            raise
-        except MemoryError:
-            raise UnreadableImage("The image does not fit into memory.", QuarantineKind.TOO_LARGE) from None
-        except _DECODER_ERRORS as error:
-            raise _explained(error, kind) from None
-    upright: Any = np.ascontiguousarray(_upright(array, orientation))
-    height, width = upright.shape[:2]
-    return DecodedImage(
-        upright, ImageFacts(width, height, facts.mode, facts.bit_depth, facts.format, facts.frame_numbers)
-    )
+        if frame:
+            _seek(image, frame, max_megapixels)
+        mode, depth = image.mode, _bit_depth(image, kind, data)
+        array = upright_pixels(image, kind, data, frame, deep=depth == 16)
+    height, width = array.shape[:2]
+    return DecodedImage(array, ImageFacts(width, height, mode, depth, facts.format, facts.frame_numbers))
 
 
 def to_8bit(
@@ -213,7 +177,7 @@ def _open(data: bytes, max_megapixels: float) -> tuple[Image.Image, ImageFormat]
             check_png(data)
     try:
         image = Image.open(io.BytesIO(data), formats=(_READERS[kind].format or kind.value,))
-    except (UnidentifiedImageError, *_DECODER_ERRORS) as error:
+    except (UnidentifiedImageError, *DECODER_ERRORS) as error:
         raise UnreadableImage(
             f"The file begins like {with_article(kind)} but its header cannot be read"
             + (f" ({error})." if not isinstance(error, UnidentifiedImageError) else "."),
@@ -236,24 +200,41 @@ def _refuse_bombs(size: tuple[int, int], max_megapixels: float) -> None:
 
 
 def _facts(image: Image.Image, kind: ImageFormat, data: bytes, max_megapixels: float) -> ImageFacts:
-    tags: Any = getattr(image, "tag_v2", {})
     try:
         frame_numbers = _tiff_pages(image) if kind is ImageFormat.TIFF else (0,)
-        orientation = 1 if kind is ImageFormat.TIFF else _orientation(image)
-        bits = tags.get(_BITS, (8,))
-    except _DECODER_ERRORS as error:
-        raise _explained(error, kind) from None
+    except DECODER_ERRORS as error:
+        raise explained(error, kind) from None
     _refuse_bombs(image.size, max_megapixels)
-    width, height = image.size[::-1] if orientation >= 5 else image.size
+    # Pillow reports the size of TIFF pages as they will be turned
+    turned = kind is not ImageFormat.TIFF and orientation_of(image) >= 5
+    width, height = image.size[::-1] if turned else image.size
+    return ImageFacts(width, height, image.mode, _bit_depth(image, kind, data), kind, frame_numbers)
+
+
+def _bit_depth(image: Image.Image, kind: ImageFormat, data: bytes) -> int:
+    if kind is ImageFormat.TIFF:
+        tags: Any = getattr(image, "tag_v2", {})
+        try:
+            bits = int(np.max(tags.get(_BITS, (8,))))
+        except DECODER_ERRORS as error:
+            raise explained(error, kind) from None
+        if bits > 16:
+            raise UnreadableImage(
+                f"The TIFF has {bits} bits per value; 8 and 16 are read.",
+                QuarantineKind.UNSUPPORTED,
+                remedy="Convert it to 16 bits without losing contrast.",
+            )
+        return 16 if bits > 8 else 8
     deep = image.mode.startswith("I") or (kind is ImageFormat.PNG and png_is_deep_colour(data))
-    if kind is ImageFormat.TIFF and max(np.atleast_1d(bits)) > 16:
-        raise UnreadableImage(
-            f"The TIFF has {max(np.atleast_1d(bits))} bits per value; 8 and 16 are read.",
-            QuarantineKind.UNSUPPORTED,
-            remedy="Convert it to 16 bits without losing contrast.",
-        )
-    deep = deep or (kind is ImageFormat.TIFF and max(np.atleast_1d(bits)) == 16)
-    return ImageFacts(width, height, image.mode, 16 if deep else 8, kind, frame_numbers)
+    return 16 if deep else 8
+
+
+def _seek(image: Image.Image, frame: int, max_megapixels: float) -> None:
+    try:
+        image.seek(frame)
+    except DECODER_ERRORS as error:
+        raise explained(error, ImageFormat.TIFF) from None
+    _refuse_bombs(image.size, max_megapixels)
 
 
 def _tiff_pages(image: Any) -> tuple[int, ...]:
@@ -268,108 +249,3 @@ def _tiff_pages(image: Any) -> tuple[int, ...]:
             pages.append(number)
     image.seek(0)
     return tuple(pages)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except _DECODER_ERRORS:  # a broken EXIF block does not make the pixels unusable
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _upright(array: Pixels, orientation: int) -> Pixels:
-    turned: Pixels = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: a[::-1].swapaxes(0, 1),
-        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-        8: lambda a: a[:, ::-1].swapaxes(0, 1),
-    }[orientation](array)
-    return turned
-
-
-def _jpeg(data: bytes, image: Image.Image) -> Pixels:
-    """Decode with simplejpeg, which gives Pillow's pixels but reports damage that Pillow passes over."""
-    import simplejpeg
-
-    colour = "GRAY" if image.mode == "L" else "RGB"
-    try:
-        array = simplejpeg.decode_jpeg(data, colorspace=colour)
-    except ValueError as error:
-        if any(sign in str(error).lower() for sign in _DAMAGE):
-            raise _explained(error, ImageFormat.JPEG) from None
-        return _pixels(image)  # an oddity that does no harm, such as padding before the end
-    return array  # type: ignore[no-any-return]
-
-
-def _deep_colour(data: bytes, frame: int) -> Pixels:
-    """16-bit colour through OpenCV, because Pillow would cut it down to 8 bits."""
-    import cv2
-
-    found, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(frame, frame + 1))
-    if not found or not pages:
-        raise UnreadableImage("The 16-bit colour image is damaged and cannot be decoded.", QuarantineKind.CORRUPT)
-    array = np.atleast_3d(pages[0])
-    if array.shape[2] == 4:
-        array = np.concatenate([array[..., 2::-1], array[..., 3:]], axis=2)
-        return _on_white(array)
-    if array.shape[2] == 2:
-        return _on_white(array)
-    return array[..., ::-1] if array.shape[2] == 3 else array
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    """uint8 or uint16 [H, W, 1 or 3] of a Pillow image."""
-    image.load()
-    mode = image.mode
-    if mode.startswith("I;16"):
-        array = np.asarray(image).astype(np.uint16)[..., None]
-        inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0  # white is zero
-        return 65535 - array if inverted else array
-    if mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImage("The image has values outside 16 bits.", QuarantineKind.UNSUPPORTED)
-        return values.astype(np.uint16)[..., None]
-    if mode == "F":
-        raise UnreadableImage(
-            "The image has floating-point pixels; 8 and 16 bits are read.", QuarantineKind.UNSUPPORTED
-        )
-    if mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., None]
-    if mode == "LA":
-        return _on_white(np.asarray(image))
-    if mode in ("RGBA", "PA") or (mode in ("P", "RGB", "L") and "transparency" in image.info):
-        return _on_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
-
-
-def _on_white(array: Any) -> Pixels:
-    """Composite [..., colours + alpha] on white, at the array's own depth."""
-    white = float(np.iinfo(array.dtype).max)
-    alpha = array[..., -1:].astype(np.float32) / np.float32(white)
-    mixed = array[..., :-1].astype(np.float32) * alpha + np.float32(white) * (1 - alpha)
-    return np.rint(mixed).astype(array.dtype)  # type: ignore[no-any-return]
-
-
-def _explained(error: BaseException, kind: ImageFormat) -> UnreadableImage:
-    """A decoder's error as a reason a person understands."""
-    text = " ".join(str(error).split())
-    low = text.lower()
-    remedy = "Copy it again from where it came."
-    if "truncated" in low or "premature end of jpeg file" in low or isinstance(error, EOFError):
-        return UnreadableImage(
-            f"The {kind.value} ends too early (truncated).",
-            QuarantineKind.TRUNCATED,
-            cause="A copy or a download was cut off.",
-            remedy=remedy,
-        )
-    return UnreadableImage(
-        f"The {kind.value} is damaged and cannot be decoded completely" + (f" ({text})." if text else "."),
-        QuarantineKind.CORRUPT,
-        remedy=remedy,
-    )

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data_contracts.imaging import Pixels, to_8bit
+from data_contracts.imaging import to_8bit
+from data_contracts.pixels import Pixels
 
 MAX_DISTANCE = 4
 """Hash distance up to which a pair is proposed (of 64 bits)."""
