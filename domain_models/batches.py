@@ -1,0 +1,120 @@
+"""Where the fine-tuning loop gets its inputs: augmented images, or cached views of frozen stages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_contracts.progress import Progress
+from domain_models.augmentation import augmented, build_policy, image_seed
+from domain_models.backbones import Classifier
+from domain_models.inference import ImageRows
+from domain_models.preprocessing import to_tensor
+from domain_models.stage_split import prefix_output
+from domain_models.training_config import TrainingConfig
+from domain_models.training_data import LabelledImages
+
+
+class Batches(Protocol):
+    """Inputs for training positions in an epoch."""
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """Float32 [b, c, h, w] for the images at these positions, as they look in this epoch."""
+
+
+class AugmentedImages:
+    """Images augmented as they are needed, normalised."""
+
+    def __init__(self, images: ImageRows, image_ids: tuple[str, ...], config: TrainingConfig) -> None:
+        self._images, self._ids, self._config = images, image_ids, config
+        spec = config.preprocessing
+        self._policy: Any = build_policy(config.augmentation, spec.channels) if config.augment else None
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """See :class:`Batches`. Epoch 0 is the image as it is."""
+        batch = self._images[positions]
+        if self._policy is not None and epoch > 0:
+            batch = augmented(self._policy, batch, [self._ids[i] for i in positions], self._config.seed, epoch)
+        return to_tensor(batch, self._config.preprocessing)
+
+
+class CachedViews:
+    """What the frozen stages make of several augmented views of each image, computed once.
+
+    Args:
+        views: float16 [v, n, c, h, w]; view 0 is the image as it is.
+        image_ids: n ids; an image goes through its views in its own order.
+        seed: of the training.
+    """
+
+    def __init__(self, views: NDArray[np.float16], image_ids: tuple[str, ...], seed: int) -> None:
+        self._views = views
+        starts = [image_seed(image_id, seed, 0) % max(1, len(views)) for image_id in image_ids]
+        self._starts = np.asarray(starts, dtype=np.int64)
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """See :class:`Batches`."""
+        chosen = (self._starts[positions] + epoch) % len(self._views)
+        maps = self._views[chosen, positions].astype(np.float32)
+        return torch.from_numpy(maps).contiguous(memory_format=torch.channels_last)
+
+    def plain(self, positions: NDArray[np.int64]) -> Tensor:
+        """The images as they are, for evaluation."""
+        maps = self._views[0][positions].astype(np.float32)
+        return torch.from_numpy(maps).contiguous(memory_format=torch.channels_last)
+
+
+class JoinedBatches:
+    """Two sources one after another: positions below ``first_count`` are of the first."""
+
+    def __init__(self, first: Batches, first_count: int, second: Batches) -> None:
+        self._first, self._count, self._second = first, first_count, second
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """See :class:`Batches`."""
+        early = positions < self._count
+        if early.all():
+            return self._first.inputs(positions, epoch)
+        if not early.any():
+            return self._second.inputs(positions - self._count, epoch)
+        first = self._first.inputs(positions[early], epoch)
+        second = self._second.inputs(positions[~early] - self._count, epoch)
+        out = torch.empty((len(positions), *first.shape[1:])).contiguous(memory_format=torch.channels_last)
+        out[torch.from_numpy(early)], out[torch.from_numpy(~early)] = first, second
+        return out
+
+
+def compute_views(
+    path: Path, network: Classifier, data: LabelledImages, config: TrainingConfig, views: int, progress: Progress
+) -> CachedViews:
+    """Run the frozen stages over ``views`` versions of each image, or map what an earlier run finished.
+
+    The file has its final name only once it is whole.
+    """
+    source = AugmentedImages(data.images, data.image_ids, config)
+    network.to(device=config.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    with torch.inference_mode():
+        first = prefix_output(network, source.inputs(np.arange(1), 0).to(config.device), config.frozen_stages)
+    shape = (views, len(data), *first.shape[1:])
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        out = np.memmap(temporary, dtype=np.float16, mode="w+", shape=shape)
+        with torch.inference_mode(), progress.step("Views through the frozen stages", total=views * len(data)) as step:
+            for view in range(views):
+                for start in range(0, len(data), 64):
+                    positions = np.arange(start, min(start + 64, len(data)))
+                    images = source.inputs(positions, view).to(config.device)
+                    maps = prefix_output(network, images, config.frozen_stages)
+                    out[view, positions] = maps.clamp(-65504, 65504).half().cpu().numpy()
+                    step.advance(len(positions))
+        out.flush()
+        del out
+        temporary.replace(path)
+    return CachedViews(np.memmap(path, dtype=np.float16, mode="r", shape=shape), data.image_ids, config.seed)

@@ -1,0 +1,294 @@
+"""The epoch loop: fine-tunes a network, checkpoints each epoch, stops early, keeps the best epoch.
+
+Everything random in an epoch comes from (seed, epoch), so a training that was killed in any epoch and run again ends
+with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data_contracts.progress import SILENT, Progress
+from domain_models.backbones import Classifier
+from domain_models.batches import Batches
+from domain_models.checkpoints import load_checkpoint, save_checkpoint
+from domain_models.linear_probe import validation_score
+from domain_models.losses import LOSSES, Loss, soft_targets
+from domain_models.mixing import mixed_batch
+from domain_models.samplers import SAMPLERS
+from domain_models.schedules import rate_factor
+from domain_models.stage_split import set_training_mode, suffix_of
+from domain_models.training_config import Precision, TrainingConfig
+
+Validation = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""Logits float32 [n, k] and labels int64 [n] of the validation images, by the network as it stands."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What the loop did: one history row per epoch, the best epoch (the last without validation; 0 is the network as
+    it came), its validation macro-F1, and seconds."""
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_score: float
+    seconds: float
+
+
+def fine_tune(
+    network: Classifier,
+    frozen: list[str],
+    batches: Batches,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    config: TrainingConfig,
+    *,
+    inputs_are_maps: bool,
+    epochs: int,
+    validate: Validation | None,
+    checkpoint: Path | None = None,
+    owner: str = "",
+    progress: Progress = SILENT,
+    what: str = "Training",
+) -> FineTuned:
+    """Train in place; at the end the network has the weights of its best epoch.
+
+    Args:
+        network: with its first classifier.
+        frozen: paths of modules that do not learn; see :func:`~domain_models.stage_split.freeze_stages`.
+        batches: gives the inputs.
+        labels: int64 [n].
+        weights: float64 [n].
+        config: how.
+        inputs_are_maps: the inputs are outputs of the frozen stages, not images.
+        epochs: how many at most.
+        validate: scores the network after each epoch; ``None`` keeps the last epoch.
+        checkpoint: where to save each epoch; ``None`` does not.
+        owner: key of configuration and data; see :mod:`~domain_models.checkpoints`.
+        progress: told of each image, with loss and images per second.
+        what: name of the step.
+    """
+    torch.manual_seed(config.seed)
+    network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs)
+    state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
+    if state is not None:
+        run.restore(state)
+    elif validate is not None and config.probe:
+        run.remember_start(validate)
+    used = int((weights > 0).sum())
+    with progress.step(what, total=epochs * used) as step:
+        step.advance(run.epoch * used)
+        while run.epoch < epochs and run.epochs_without_gain < config.early_stopping:
+            started = time.perf_counter()
+            loss = run.train_epoch(lambda n, note: step.advance(n, note))
+            seconds = time.perf_counter() - started
+            run.end_epoch(loss, seconds, validate)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, run.state(), owner)
+    run.take_best()
+    return FineTuned(run.history, run.best_epoch, run.best_score[0], sum(row["seconds"] for row in run.history))
+
+
+class _Run:
+    """The state of one training: everything that a checkpoint must bring back."""
+
+    def __init__(
+        self,
+        network: Classifier,
+        frozen: list[str],
+        batches: Batches,
+        labels: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        config: TrainingConfig,
+        inputs_are_maps: bool,
+        epochs: int,
+    ) -> None:
+        self.network, self.frozen, self.batches = network, frozen, batches
+        self.labels, self.weights, self.config = labels, weights, config
+        self.part = suffix_of(network, frozen) if inputs_are_maps else network
+        self.counts = np.bincount(labels[weights > 0], minlength=network.architecture.classes)
+        self.loss: Loss = LOSSES[config.loss](config, torch.from_numpy(self.counts))
+        self.optimiser = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate)
+        self.steps_per_epoch = max(1, round(int((weights > 0).sum()) / config.batch_size))
+        self.steps = self.steps_per_epoch * epochs
+        self.dtype = AUTOCAST[config.precision](torch.device(config.device).type)
+        self.scaler = torch.amp.GradScaler(
+            torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
+        )
+        self.average = _learned_state(network) if config.average_decay else {}
+        self.epoch = 0
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_score = 0, (-1.0, 0.0)
+        self.epochs_without_gain = 0
+
+    def train_epoch(self, report: Callable[[int, str], None]) -> float:
+        """One epoch; returns the mean loss."""
+        epoch, config = self.epoch + 1, self.config  # epoch 0 is the plain image
+        chance = np.random.default_rng([config.seed, epoch])
+        torch.manual_seed(int(chance.integers(2**31)))  # dropout and drop path
+        order = SAMPLERS[config.sampler](self.labels, self.weights, chance)
+        set_training_mode(self.network, self.frozen)
+        if self.part is not self.network:
+            self.part.train()  # what it shares with the network, and its own shells
+        total, seen, started = 0.0, 0, time.perf_counter()
+        # Nearly equal batches: a last batch of one image would break batch normalisation.
+        for number, positions in enumerate(np.array_split(order, self.steps_per_epoch)):
+            self._set_rate((epoch - 1) * self.steps_per_epoch + number)
+            loss = self._train_batch(positions, epoch, chance)
+            total, seen = total + loss * len(positions), seen + len(positions)
+            report(len(positions), f"loss {total / seen:.3f}, {seen / (time.perf_counter() - started):.0f} images/s")
+        return total / max(1, seen)
+
+    def _train_batch(self, positions: NDArray[np.int64], epoch: int, chance: np.random.Generator) -> float:
+        config = self.config
+        inputs = self.batches.inputs(positions, epoch).to(config.device)
+        labels = torch.from_numpy(self.labels[positions]).to(config.device)
+        targets = soft_targets(labels, self.network.architecture.classes, config.label_smoothing)
+        inputs, targets = mixed_batch(inputs, targets, config, chance)
+        weight = torch.from_numpy(self.weights[positions]).float().to(config.device)
+        autocast: Any = contextlib.nullcontext()
+        if self.dtype is not None:
+            autocast = torch.autocast(torch.device(config.device).type, self.dtype)
+        with autocast:
+            logits = self.part(inputs)
+        loss = (self.loss(logits.float(), targets) * weight).sum() / weight.sum().clamp_min(1e-8)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(
+            [p for group in self.optimiser.param_groups for p in group["params"]], config.gradient_norm
+        )
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.average:
+            _move_average(self.average, self.network, config.average_decay)
+        return float(loss.detach())
+
+    def _set_rate(self, step: int) -> None:
+        config = self.config
+        warm_up = round(config.warm_up_epochs * self.steps_per_epoch)
+        factor = rate_factor(step, self.steps, warm_up, config.schedule, config.final_rate_factor)
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * group["rate_factor"] * factor
+
+    def remember_start(self, validate: Validation) -> None:
+        """The network as it came is the one to beat: on few images fine-tuning may only do harm."""
+        logits, labels = validate()
+        self.best, self.best_score = _learned_state(self.network), validation_score(logits, labels)
+
+    def end_epoch(self, loss: float, seconds: float, validate: Validation | None) -> None:
+        """Score, remember, and keep the weights if they are the best so far."""
+        self.epoch += 1
+        row = {
+            "epoch": float(self.epoch),
+            "train_loss": loss,
+            "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
+            "seconds": seconds,
+            "images_per_second": float((self.weights > 0).sum()) / max(seconds, 1e-9),
+        }
+        current = _learned_state(self.network)
+        if validate is None:
+            self.best, self.best_epoch = dict(self.average) or current, self.epoch
+        else:
+            if self.average:
+                _set_state(self.network, self.average)
+            logits, labels = validate()
+            score = validation_score(logits, labels)
+            row |= {"val_macro_f1": score[0], "val_loss": -score[1]}
+            row["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
+            if score > self.best_score:
+                self.best, self.best_epoch, self.best_score = _learned_state(self.network), self.epoch, score
+                self.epochs_without_gain = 0
+            else:
+                self.epochs_without_gain += 1
+            if self.average:
+                _set_state(self.network, current)
+        self.history.append(row)
+
+    def take_best(self) -> None:
+        """Give the network its best weights."""
+        if self.best:
+            _set_state(self.network, self.best)
+        self.network.eval()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "network": _learned_state(self.network),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average,
+            "best": self.best,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_score": list(self.best_score),
+            "epochs_without_gain": self.epochs_without_gain,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        _set_state(self.network, state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.average, self.best = state["average"], state["best"]
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.best_score = (state["best_score"][0], state["best_score"][1])
+        self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
+
+
+def _auto_precision(device_type: str) -> torch.dtype | None:
+    return torch.bfloat16 if device_type == "cuda" else None
+
+
+AUTOCAST: dict[Precision, Callable[[str], torch.dtype | None]] = {
+    Precision.AUTO: _auto_precision,
+    Precision.FP32: lambda _: None,
+    Precision.BF16: lambda _: torch.bfloat16,
+    Precision.FP16: lambda _: torch.float16,
+}
+"""Number format of each precision on a kind of device; ``None`` is plain fp32."""
+
+
+def _parameter_groups(network: Classifier, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Weight decay on matrices and kernels only; the classifier at its own rate."""
+    classifier = {id(p) for p in network.classifier.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            factor = config.classifier_rate_factor if id(parameter) in classifier else 1.0
+            groups.setdefault((decay, factor), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "rate_factor": factor}
+        for (decay, factor), parameters in groups.items()
+    ]
+
+
+def _learned_state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _set_state(network: nn.Module, state: dict[str, Tensor]) -> None:
+    network.load_state_dict(state, strict=True)
+
+
+def _move_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1.0 - decay)
+            else:
+                average[name].copy_(value)

@@ -1,0 +1,118 @@
+"""The phases of a training as functions of a network and images: used for the model itself and for each fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_contracts.progress import SILENT, Progress
+from domain_models.backbones import Architecture, Classifier, build_network
+from domain_models.batches import AugmentedImages, CachedViews
+from domain_models.inference import embed
+from domain_models.linear_probe import LinearProbe, class_frequency_prior
+from domain_models.stage_split import suffix_of
+from domain_models.training_config import LossKind, TrainingConfig
+from domain_models.training_data import LabelledImages
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Cached outputs of the frozen stages: several views of the training images, the validation images as they are."""
+
+    train: CachedViews
+    val: CachedViews
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the main training found out, so that fold models are made the same way without choosing again.
+
+    Attributes:
+        penalty: of the probe; ``None`` without one.
+        epochs: of fine-tuning; 0 without.
+        strength: of the second stage; ``None`` where it was not kept.
+        views: of the frozen stages, if they are cached.
+    """
+
+    penalty: float | None
+    epochs: int
+    strength: float | None
+    views: Views | None
+
+
+def architecture_of(config: TrainingConfig, classes: int) -> Architecture:
+    """The network that a configuration describes."""
+    return Architecture(
+        backbone=config.backbone,
+        classes=classes,
+        attention=config.attention,
+        attention_stages=config.attention_stages,
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+    )
+
+
+def fresh_network(config: TrainingConfig, classes: int) -> Classifier:
+    """The network as training begins; the same for the same configuration."""
+    torch.manual_seed(config.seed)
+    return build_network(architecture_of(config, classes), config.weights)
+
+
+def loss_prior(
+    config: TrainingConfig, labels: NDArray[np.int64], weights: NDArray[np.float64], classes: int
+) -> NDArray[np.float64] | None:
+    """What balanced softmax adds to the logits while fitting; ``None`` for other losses."""
+    if config.loss is not LossKind.BALANCED_SOFTMAX:
+        return None
+    return class_frequency_prior(np.bincount(labels[weights > 0], minlength=classes))
+
+
+def view_features(
+    network: Classifier, images: LabelledImages, config: TrainingConfig, progress: Progress = SILENT
+) -> list[Features]:
+    """Features float32 [n, d] of each view: first the images as they are, then ``probe_views - 1`` augmented ones."""
+    views = [embed(network, images.images, config.preprocessing, device=config.device, progress=progress)]
+    if not config.augment or config.probe_views == 1:
+        return views
+    source = AugmentedImages(images.images, images.image_ids, config)
+    total = (config.probe_views - 1) * len(images)
+    with torch.inference_mode(), progress.step("Extracting features of augmented views", total=total) as step:
+        for view in range(1, config.probe_views):
+            parts = []
+            for start in range(0, len(images), 64):
+                positions = np.arange(start, min(start + 64, len(images)))
+                parts.append(network.embed(source.inputs(positions, view).to(config.device)).float().cpu().numpy())
+                step.advance(len(positions))
+            views.append(np.concatenate(parts))
+    return views
+
+
+def logits_of_views(
+    network: Classifier, frozen: list[str], views: CachedViews, positions: NDArray[np.int64], config: TrainingConfig
+) -> NDArray[np.float32]:
+    """Logits float32 [n, k] of images as they are, from their cached maps."""
+    suffix = suffix_of(network, frozen).eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(positions), 64):
+            maps = views.plain(positions[start : start + 64]).to(config.device)
+            parts.append(suffix(maps).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def classifier_of(network: Classifier) -> LinearProbe:
+    """A copy of the network's classifier."""
+    layer = network.classifier
+    return LinearProbe(layer.weight.detach().cpu().numpy().copy(), layer.bias.detach().cpu().numpy().copy(), 0.0)
+
+
+def set_classifier(network: Classifier, classifier: LinearProbe) -> None:
+    """Give the network another classifier; nothing else moves."""
+    with torch.no_grad():
+        network.classifier.weight.copy_(torch.from_numpy(classifier.weight))
+        network.classifier.bias.copy_(torch.from_numpy(classifier.bias))
