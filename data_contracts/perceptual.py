@@ -34,7 +34,7 @@ COMPARISON_SIDE = 256
 
 _SIDE = 32
 _BANDS = 5  # distance 4 leaves at least one of five bands untouched
-_BLOCK = 1 << 21
+_BLOCK = 1 << 18
 
 
 class Transform(StrEnum):
