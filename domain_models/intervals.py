@@ -27,17 +27,18 @@ def group_codes(groups: Sequence[object] | ArrayLike | None, n: int) -> NDArray[
         n: number of images.
 
     Returns:
-        int64 [n]: the group of each image, dense from 0.
+        int64 [n]: the group of each image, dense from 0, in order of first appearance.
 
     Raises:
         ValueError: the number of groups given is not ``n``.
     """
     if groups is None:
         return np.arange(n, dtype=np.int64)
-    names = np.asarray([str(group) for group in np.asarray(groups, dtype=object).ravel()])
-    if names.shape != (n,):
-        raise ValueError(f"groups has {names.size} values for {n} images")
-    return np.unique(names, return_inverse=True)[1].astype(np.int64).ravel()
+    names = np.asarray(groups, dtype=object).ravel().tolist()
+    if len(names) != n:
+        raise ValueError(f"groups has {len(names)} values for {n} images")
+    seen: dict[str, int] = {}
+    return np.fromiter((seen.setdefault(str(name), len(seen)) for name in names), dtype=np.int64, count=n)
 
 
 def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval | None:
