@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Table, select
 
 from data_contracts.errors import BadInput
 from data_contracts.ledger.append_only import missing_guards
-from data_contracts.ledger.chain import GENESIS, entry_hash, head_seal
+from data_contracts.ledger.chain import GENESIS, entry_hash, head_seal, read_head
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.tables import (
     CHAIN_HEAD,
@@ -21,7 +21,7 @@ from data_contracts.ledger.tables import (
     PROMOTION_EVENT,
     TAXONOMY_VERSION,
 )
-from data_contracts.progress import SILENT, Progress
+from data_contracts.progress import SILENT, Progress, Step
 from data_contracts.records import LedgerHead
 
 CHAINED = (LABEL_EVENT, PROMOTION_EVENT, GATE_LOOK, TAXONOMY_VERSION, DATASET_VERSION)
@@ -54,10 +54,11 @@ def verify_chain(ledger: Ledger, progress: Progress = SILENT) -> Verification:
     """
     with ledger.reading() as connection:
         anchors = [*_anchors(connection), *_manifest_anchors(ledger)]
-        walks = {
-            table.name: _walk(connection, ledger.key, table, {number for _, number, _ in anchors}, progress)
-            for table in CHAINED
-        }
+        wanted = {number for _, number, _ in anchors}
+        with progress.step(
+            "Checking the ledger", sum(read_head(connection, table).sequence for table in CHAINED)
+        ) as step:
+            walks = {table.name: _walk(connection, ledger.key, table, wanted, step) for table in CHAINED}
         unguarded = missing_guards(connection)
     named = {0: GENESIS} | walks[LABEL_EVENT.name].hashes
     problems = [
@@ -87,28 +88,27 @@ class _Walk:
     problems: tuple[str, ...]
 
 
-def _walk(connection: Connection, key: bytes, table: Table, wanted: set[int], progress: Progress) -> _Walk:
+def _walk(connection: Connection, key: bytes, table: Table, wanted: set[int], step: Step) -> _Walk:
     title = table.name.replace("_", " ")
     hashes: dict[int, str] = {}
     problems: list[str] = []
     count, last, previous = 0, 0, GENESIS
     rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(select(table).order_by(table.c.sequence))
-    with progress.step(f"Checking {title}s") as step:
-        for row in rows.mappings():
-            sequence, digest = row["sequence"], str(row["hash"])
-            if sequence != last + 1:
-                missing = f"{last + 1}" if sequence == last + 2 else f"{last + 1} to {sequence - 1}"
-                problems.append(f"{title} {missing}: missing.")
-            elif row["previous_hash"] != previous:
-                problems.append(f"{title} {sequence}: does not follow the entry before it.")
-            if not _is_genuine(key, table, row):
-                problems.append(f"{title} {sequence}: was changed after it was written, or is not from this ledger.")
-            if sequence in wanted:
-                hashes[sequence] = digest
-            count, last, previous = count + 1, sequence, digest
-            if count % _ROWS_AT_ONCE == 0:
-                step.advance(_ROWS_AT_ONCE)
-        step.advance(count % _ROWS_AT_ONCE)
+    for row in rows.mappings():
+        sequence, digest = row["sequence"], str(row["hash"])
+        if sequence != last + 1:
+            missing = f"{last + 1}" if sequence == last + 2 else f"{last + 1} to {sequence - 1}"
+            problems.append(f"{title} {missing}: missing.")
+        elif row["previous_hash"] != previous:
+            problems.append(f"{title} {sequence}: does not follow the entry before it.")
+        if not _is_genuine(key, table, row):
+            problems.append(f"{title} {sequence}: was changed after it was written, or is not from this ledger.")
+        if sequence in wanted:
+            hashes[sequence] = digest
+        count, last, previous = count + 1, sequence, digest
+        if count % _ROWS_AT_ONCE == 0:
+            step.advance(_ROWS_AT_ONCE)
+    step.advance(count % _ROWS_AT_ONCE)
     if len(problems) > SHOWN_PER_CHAIN:
         problems = [*problems[:SHOWN_PER_CHAIN], f"{title}: {len(problems) - SHOWN_PER_CHAIN} more problems."]
     problems += _check_end(connection, key, table, LedgerHead(sequence=last, hash=previous))

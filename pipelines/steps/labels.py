@@ -6,7 +6,7 @@ import csv as csv_format
 import io
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,10 @@ def import_labels(workspace: Workspace, csv: Path, progress: Progress = SILENT) 
                 ledger, taxonomy.extended(list(read.judgement.new_classes)), "import", f"first labels, from {csv.name}"
             )
         before = head(ledger).sequence
-        with progress.step("Importing labels", len(read.rows)) as step:
-            for start in range(0, len(read.rows), _CHUNK):
-                part = read.rows[start : start + _CHUNK]
+        new = _restating_nothing(ledger, read.rows)
+        with progress.step("Importing labels", len(new)) as step:
+            for start in range(0, len(new), _CHUNK):
+                part = new[start : start + _CHUNK]
                 append_events(ledger, [row.event for row in part])
                 step.advance(len(part))
         record_conflicts(ledger, _disagreements(read.rows))
@@ -200,6 +201,28 @@ def _taxonomy(ledger: Ledger, workspace: Workspace) -> Taxonomy:
     if taxonomy.version == 0 and classes:
         return save_taxonomy(ledger, Taxonomy(version=1, classes=classes), "profile", "the classes of the profile")
     return taxonomy
+
+
+def _restating_nothing(ledger: Ledger, rows: tuple[ReadRow, ...]) -> list[ReadRow]:
+    """Rows without those that say word for word what holds already, as a whole export does that is imported again."""
+    answers = image_answers(ledger)
+    notes = answers["event_id"].map(events_frame(ledger).set_index("event_id")["note"]).astype(object)
+    notes = notes.where(notes.notna(), None)
+    held = dict(
+        zip(
+            answers["image_id"],
+            zip(answers["label"], answers["source"], answers["who"], answers["certainty"], notes, strict=True),
+            strict=True,
+        )
+    )
+    times = Counter(row.event.subject_id for row in rows)
+    return [
+        row
+        for row in rows
+        if times[row.event.subject_id] > 1
+        or held[row.event.subject_id]
+        != (row.event.label, row.event.source, row.event.who, row.event.certainty, row.event.note)
+    ]
 
 
 def _disagreements(rows: tuple[ReadRow, ...]) -> list[Conflict]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,28 +62,45 @@ def promote(ledger: Ledger, version: str = "1") -> None:
     )
 
 
-@pytest.fixture
-def full(ledger: Ledger, answer: Answer) -> Ledger:
-    """A ledger with a few entries in every chain, all columns filled somewhere."""
-    first = append_events(
-        ledger,
-        [
-            answer("a", "x", source=Source.IMPORT, action=Action.IMPORT, request_id="r1"),
-            answer("b", "y", note="line\nbreak", certainty=Certainty.SURE, task_id="t", seconds_spent=0.1, blind=True),
-            answer("a", "z", model_version="3"),
-            answer("c", "x"),
-        ],
-    )
-    append_events(ledger, [answer("a", action=Action.UNDO, undoes=first[2].event_id)])
-    for number in range(2):
-        save_taxonomy(ledger, Taxonomy(version=number).extended([f"c{number}"]), "ann", "more")
-        record_look(
-            ledger, model_version=f"{number}", against="0", dataset_version="d", passed=True, report={"f1": 0.25}
+@pytest.fixture(scope="module")
+def full_folder(empty_ledger_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose ledger has a few entries in every chain, all columns filled somewhere; tests copy it."""
+    folder = Path(shutil.copytree(empty_ledger_folder, tmp_path_factory.mktemp("full") / "site"))
+
+    def said(subject: str, label: str | None, **fields: Any) -> NewLabelEvent:
+        facts = {"who": "ann", "action": Action.LABEL, "source": Source.READER}
+        return NewLabelEvent(subject_id=subject, label=label, **(facts | fields))
+
+    with Ledger.open(Workspace(folder)) as ledger:
+        first = append_events(
+            ledger,
+            [
+                said("a", "x", source=Source.IMPORT, action=Action.IMPORT, request_id="r1"),
+                said(
+                    "b", "y", note="line\nbreak", certainty=Certainty.SURE, task_id="t", seconds_spent=0.1, blind=True
+                ),
+                said("a", "z", model_version="3"),
+                said("c", "x"),
+            ],
         )
-        record_dataset(ledger, dataset_at(head(ledger), f"d-{number}"))
-        promote(ledger, f"{number}")
-    assert verify_chain(ledger).ok
-    return ledger
+        append_events(ledger, [said("a", None, action=Action.UNDO, undoes=first[2].event_id)])
+        for number in range(2):
+            save_taxonomy(ledger, Taxonomy(version=number).extended([f"c{number}"]), "ann", "more")
+            record_look(
+                ledger, model_version=f"{number}", against="0", dataset_version="d", passed=True, report={"f1": 0.25}
+            )
+            record_dataset(ledger, dataset_at(head(ledger), f"d-{number}"))
+            promote(ledger, f"{number}")
+        assert verify_chain(ledger).ok
+    return folder
+
+
+@pytest.fixture
+def full(site: Workspace, full_folder: Path) -> Iterator[Ledger]:
+    """An open ledger with entries in every chain."""
+    shutil.copytree(full_folder, site.folder, dirs_exist_ok=True)
+    with Ledger.open(site) as ledger:
+        yield ledger
 
 
 FIELDS = [(table.name, column.name) for table in CHAINED for column in table.columns]

@@ -234,6 +234,13 @@ def test_what_is_exported_is_safe_for_spreadsheets_and_can_be_imported_again(
     assert by_name["cell_05.png"]["bad_image"] == "yes"
     again = import_labels(site, file)
     assert (again["imported"], again["already_known"]) == (0, 2)
+    with Ledger.open(site) as ledger:
+        said = NewLabelEvent(
+            who="ann", subject_id=image_id("cell_07.png"), action=Action.LABEL, label="pit", source=Source.READER
+        )
+        append_events(ledger, [said])
+    export_labels(site, file)
+    assert import_labels(site, file)["imported"] == 0, "an answer that was given here is not said twice"
     assert [error["reason"][:27] for error in again["label_errors"]] == ["The image is marked as unus"]
     assert list(tmp_path.glob(".out.csv*")) == []
 
