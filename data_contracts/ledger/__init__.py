@@ -6,6 +6,8 @@ Every module is a set of functions that take a :class:`~data_contracts.ledger.co
 ``connect``         open and close; the key; migrations at open
 ``roots``           folders under which image files lie
 ``images``          distinct images, where they were seen, their groups; look-up by any id
+``image_names``     every name an image goes by, for looking many up at once
+``given_splits``    the split that a user's column gives an image
 ``quarantine``      files that were set aside, and why
 ``near_duplicates`` pairs of images that look the same
 ``conflicts``       statements that cannot both be true
