@@ -12,6 +12,9 @@ from rich.console import Console
 
 from data_contracts.errors import TailsightError
 
+PLAIN_WIDTH = 120
+"""Columns of a summary that goes to a file or a pipe."""
+
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -32,7 +35,7 @@ def emit(report: Mapping[str, Any], summary: Callable[[Mapping[str, Any], Consol
         print(json.dumps(finite(report), ensure_ascii=False))
         sys.stdout.flush()
     else:
-        summary(report, Console(highlight=False))
+        summary(report, Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH))
 
 
 def emit_error(what: str, *, cause: str | None = None, remedy: str | None = None, as_json: bool) -> None:

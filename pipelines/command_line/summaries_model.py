@@ -19,8 +19,8 @@ def summarise_train(report: Mapping[str, Any], console: Console) -> None:
     """What was chosen and why, what came out on validation, what triage will do."""
     if report["reused"]:
         _say(console, "This data set, configuration and seed were trained before; nothing was done twice.")
-    for sentence in report["choices"]:
-        _say(console, sentence)
+        for sentence in report["choices"]:
+            _say(console, sentence)
     _say(console, f"Model version {report['model_version']} is the candidate ({report['seconds']:.0f} s).")
     validation = report["validation"]
     _say(

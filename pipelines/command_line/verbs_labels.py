@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from data_contracts.settings import read_settings
 from pipelines.command_line.context import JsonFlag, absolute, progress_on_stderr, run_verb, workspace_in_use
 from pipelines.command_line.output import emit
 from pipelines.definitions.names import Job
@@ -38,7 +37,7 @@ def export_labels(
     from pipelines.command_line.summaries_labels import summarise_export
     from pipelines.steps import labels
 
-    report = labels.export_labels(workspace_in_use().require(), Path(absolute(file)), settings=read_settings())
+    report = labels.export_labels(workspace_in_use().require(), Path(absolute(file)))
     emit(report, summarise_export, as_json=json_output)
 
 
@@ -53,7 +52,7 @@ def history(
     from pipelines.command_line.summaries_labels import summarise_history
     from pipelines.steps import labels
 
-    report = labels.label_history(workspace_in_use().require(), image, settings=read_settings())
+    report = labels.label_history(workspace_in_use().require(), image)
     emit(report, summarise_history, as_json=json_output)
 
 
@@ -63,7 +62,7 @@ def verify(json_output: JsonFlag = False) -> None:
     from pipelines.command_line.summaries_labels import summarise_verify
     from pipelines.steps import labels
 
-    report = labels.verify_labels(workspace_in_use().require(), progress_on_stderr(), settings=read_settings())
+    report = labels.verify_labels(workspace_in_use().require(), progress_on_stderr())
     emit(report, summarise_verify, as_json=json_output)
     if not report["ok"]:
         raise typer.Exit(1)

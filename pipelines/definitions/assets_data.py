@@ -33,7 +33,6 @@ def import_labels_file(config: ImportLabelsConfig, site: dg.ResourceParam[Site])
     """Append the labels of a CSV to the ledger."""
     from pathlib import Path
 
-    from data_contracts.settings import read_settings
     from pipelines.steps.labels import import_labels
 
-    return as_json(import_labels(site.workspace, Path(config.csv), site.progress, settings=read_settings()))
+    return as_json(import_labels(site.workspace, Path(config.csv), site.progress))

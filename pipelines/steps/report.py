@@ -185,8 +185,8 @@ def _calibration(findings: _Findings) -> Section:
         title="Whether its confidence can be believed",
         sentences=(
             f"Temperature {findings.card.temperature:.2f}, fitted on validation images. Calibration error "
-            f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here by "
-            f"chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
+            f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here "
+            f"by chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
         ),
         pictures=(_picture(picture, "Reliability before and after calibration"),),
     )

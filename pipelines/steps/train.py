@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.blobs import Blobs
 from data_contracts.errors import BadInput
+from data_contracts.ledger.images import images_frame
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.profile import Profile
 from data_contracts.progress import SILENT, Progress
@@ -29,13 +30,12 @@ from domain_models.calibration import cross_fitted_probabilities, fit_temperatur
 from domain_models.evaluation import Evaluation
 from domain_models.image_cache import build_image_cache
 from domain_models.model_package import ModelCard, read_card, save_package
-from domain_models.presets import DataFacts, Preset, choose
+from domain_models.presets import Preset, choose, data_facts
 from domain_models.tracking import Registry
 from domain_models.training import train as train_network
 from domain_models.training_config import TrainingConfig, with_overrides
 from domain_models.training_data import TrainedModel, TrainingData
 from domain_models.triage import fit_triage
-from pipelines.steps.data_facts import data_facts
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import card_triage
 from pipelines.steps.evaluate import figures_of
@@ -90,7 +90,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
     began = time.monotonic()
     dataset, manifest = load_dataset(workspace)
     profile = workspace.profile
-    config, choices = plan(workspace, request, dataset, manifest, profile)
+    config, choices = plan(workspace, request, manifest, profile)
     key = run_key(dataset, config)
     with workspace.lock(f"train-{key}"):
         with open_registry(workspace) as registry:
@@ -110,7 +110,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
 
 
 def plan(
-    workspace: Workspace, request: TrainRequest, dataset: DatasetVersion, manifest: pd.DataFrame, profile: Profile
+    workspace: Workspace, request: TrainRequest, manifest: pd.DataFrame, profile: Profile
 ) -> tuple[TrainingConfig, list[str]]:
     """What will be trained and why, before any work is done.
 
@@ -123,9 +123,17 @@ def plan(
         raise BadInput(
             f"There is no preset {request.preset!r}.", remedy=f"Presets: {', '.join(item.value for item in Preset)}."
         ) from None
-    facts: DataFacts = data_facts(workspace, dataset, manifest, profile)
+    with open_ledger(workspace) as ledger:
+        images = images_frame(ledger)
+    facts = data_facts(manifest, images, profile, device=_device(), processes=read_settings().processes)
     config, choices = choose(preset, facts)
     return with_overrides(config, [f"seed={request.seed}", *request.overrides]), list(choices)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run_key(dataset: DatasetVersion, config: TrainingConfig) -> str:

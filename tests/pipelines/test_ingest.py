@@ -166,6 +166,10 @@ def test_an_image_moved_to_another_class_folder_takes_its_class(workspace: Works
     report = take_in(workspace, images)
     assert (report.added, report.conflicts) == (0, 0)
     assert labels_of(workspace)["scratch/moved.png"] == "scratch"
+    with Ledger.open(workspace) as ledger:
+        (image,) = find_images(ledger, "scratch/moved.png")
+        frame = images_frame(ledger).set_index("image_id")
+        Blobs(registered_roots(ledger)).read(frame.loc[image, "uri"], image)
     shutil.copy(images / "ok" / "001.png", tmp_path / "elsewhere.png")
     other = tmp_path / "other"
     (other / "scratch").mkdir(parents=True)
