@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from domain_models.tracking.registry import ModelVersionInfo, Registry
+from domain_models.tracking.entries import ModelVersionInfo
+from domain_models.tracking.registry import Registry
 
 __all__ = ["ModelVersionInfo", "Registry"]

@@ -7,6 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+UNFINISHED = ".new-"
+"""How the name of a folder under construction begins."""
+
 _CHUNK = 1 << 20
 
 
@@ -27,13 +30,15 @@ def digest(path: Path) -> str:
 def copy_whole(source: Path, target: Path) -> str:
     """Copy a file or folder so that ``target`` is either complete or as it was; return its :func:`digest`.
 
-    A target that already holds the same content is left alone.
+    A target that already holds the same content is left alone. What a killed copy left beside the target is removed, so
+    callers hold the registry's lock.
     """
     wanted = digest(source)
     if target.exists() and digest(target) == wanted:
         return wanted
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as scratch:
+    remove_unfinished(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as scratch:
         fresh = Path(scratch) / target.name
         if source.is_dir():
             shutil.copytree(source, fresh)
@@ -43,3 +48,9 @@ def copy_whole(source: Path, target: Path) -> str:
             target.replace(Path(scratch) / "replaced")
         fresh.replace(target)
     return wanted
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left under construction in ``folder``."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,8 +35,11 @@ def load_mlflow() -> ModuleType:
     MLflow decides about telemetry while it is imported, so the variables need to stand only that long; nothing is
     left in the environment for other programs that this process starts.
     """
-    with _environment(_NO_TELEMETRY):
+    with _environment(_NO_TELEMETRY), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its tables use loaders that SQLAlchemy will drop one day
         import mlflow
+        import mlflow.store.model_registry.sqlalchemy_store
+        import mlflow.store.tracking.sqlalchemy_store
         import mlflow.telemetry
 
         mlflow.telemetry.set_telemetry_client()  # again, in case somebody imported MLflow before us

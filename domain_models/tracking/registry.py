@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,11 +11,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import Timeout
-from pydantic import BaseModel, ConfigDict
 
 from data_contracts.errors import IntegrityError, NotFound
 from data_contracts.vocabulary import Alias
 from domain_models.tracking import artifacts as files
+from domain_models.tracking.entries import (
+    OWN_TAGS,
+    PACKAGE,
+    PACKAGE_SHA256,
+    RUN_KEY,
+    ModelVersionInfo,
+    describe,
+    log_figures,
+)
 from domain_models.tracking.quiet_mlflow import load_mlflow
 from domain_models.tracking.store import ARTIFACTS_FOLDER, busy, ensure_store, lock
 
@@ -25,29 +32,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "tailsight"
 EXPERIMENT_NAME = "tailsight"
-_RUN_KEY = "tailsight.run_key"
-_PACKAGE = "tailsight.package"
-_PACKAGE_SHA256 = "tailsight.package_sha256"
-_OWN_TAGS = frozenset({_RUN_KEY, _PACKAGE, _PACKAGE_SHA256})
 _VALID_RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-
-
-class ModelVersionInfo(BaseModel):
-    """One registered model version: where it comes from, what it measured, and what it is called now.
-
-    ``metrics`` holds the last value logged for each name, ``params`` the configuration as text.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: str
-    run_key: str
-    created_at: datetime
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-    params: dict[str, str]
-    tags: dict[str, str]
-    package_sha256: str
 
 
 class Registry:
@@ -123,7 +108,7 @@ class Registry:
         """
         if not _VALID_RUN_KEY.fullmatch(run_key):
             raise ValueError(f"run_key {run_key!r} must be 1 to 120 letters, digits, '.', '_' or '-'")
-        if reserved := _OWN_TAGS & set(tags or {}):
+        if reserved := OWN_TAGS & set(tags or {}):
             raise ValueError(f"tag names are reserved: {sorted(reserved)}")
         if not package_folder.is_dir() or not any(package_folder.iterdir()):
             raise NotFound(f"There is no model package in {package_folder}.")
@@ -135,7 +120,7 @@ class Registry:
             digest = files.copy_whole(package_folder, target / "package")
             for item in artifacts:
                 files.copy_whole(item, target / item.name)
-            self._log(run.info.run_id, run.info.start_time, params or {}, metrics or {}, tags or {})
+            log_figures(self._client, run.info.run_id, run.info.start_time, params or {}, metrics or {}, tags or {})
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._ensure_model()
             created = self._client.create_model_version(
@@ -144,9 +129,9 @@ class Registry:
                 run_id=run.info.run_id,
                 tags={
                     **(tags or {}),
-                    _RUN_KEY: run_key,
-                    _PACKAGE: (target / "package").relative_to(self._folder).as_posix(),
-                    _PACKAGE_SHA256: digest,
+                    RUN_KEY: run_key,
+                    PACKAGE: (target / "package").relative_to(self._folder).as_posix(),
+                    PACKAGE_SHA256: digest,
                 },
             )
             return str(created.version)
@@ -198,10 +183,10 @@ class Registry:
             IntegrityError: its files changed since they were registered.
         """
         tags = self._entity(version).tags
-        folder: Path = self._folder / tags[_PACKAGE]
+        folder: Path = self._folder / tags[PACKAGE]
         if not folder.is_dir():
             raise NotFound(f"The files of model version {version} are gone ({folder}).", remedy="Restore a backup.")
-        if files.digest(folder) != tags[_PACKAGE_SHA256]:
+        if files.digest(folder) != tags[PACKAGE_SHA256]:
             raise IntegrityError(
                 f"The files of model version {version} changed since it was registered ({folder}).",
                 remedy="Restore a backup, or train again.",
@@ -215,14 +200,14 @@ class Registry:
             NotFound: there is no such version.
         """
         entity = self._entity(version)
-        return self._describe(entity, self._client.get_run(entity.run_id), self._aliases())
+        return describe(entity, self._client.get_run(entity.run_id), self._aliases())
 
     def versions(self) -> list[ModelVersionInfo]:
         """All versions, the newest first."""
         entities = sorted(self._entities(), key=lambda entity: int(entity.version), reverse=True)
         runs = {entity.run_id: self._client.get_run(entity.run_id) for entity in entities}
         aliases = self._aliases()
-        return [self._describe(entity, runs[entity.run_id], aliases) for entity in entities]
+        return [describe(entity, runs[entity.run_id], aliases) for entity in entities]
 
     def log_metrics(self, version: str, metrics: Mapping[str, float | None]) -> None:
         """Add figures measured later (a test edition, a batch) to a version's run.
@@ -231,7 +216,7 @@ class Registry:
             NotFound: there is no such version.
         """
         now = int(datetime.now(UTC).timestamp() * 1000)
-        self._log(self._entity(version).run_id, now, {}, metrics, {})
+        log_figures(self._client, self._entity(version).run_id, now, {}, metrics, {})
 
     def attach(self, version: str, item: Path) -> None:
         """Keep a further file or folder (a report) beside a version's package; replaces one of the same name.
@@ -239,7 +224,7 @@ class Registry:
         Raises:
             NotFound: there is no such version or file.
         """
-        folder = self._folder / self._entity(version).tags[_PACKAGE]
+        folder = self._folder / self._entity(version).tags[PACKAGE]
         if not item.exists() or item.name == folder.name:
             raise NotFound(f"There is nothing to attach at {item}.")
         with self._locked():
@@ -254,38 +239,17 @@ class Registry:
             if experiment is None
             else experiment.experiment_id
         )
-        found = self._client.search_runs([experiment_id], f"tags.`{_RUN_KEY}` = '{run_key}'", max_results=1)
+        found = self._client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'", max_results=1)
         if found:
             return found[0]
-        return self._client.create_run(experiment_id, tags={_RUN_KEY: run_key}, run_name=run_key[:100])
-
-    def _log(
-        self,
-        run_id: str,
-        timestamp: int,
-        params: Mapping[str, object],
-        metrics: Mapping[str, float | None],
-        tags: Mapping[str, str],
-    ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        points = [
-            Metric(_entity_key(name), float(value), timestamp, 0)
-            for name, value in metrics.items()
-            if value is not None and math.isfinite(value)
-        ]
-        entries = [Param(_entity_key(name), str(value)[:6000]) for name, value in params.items()]
-        marks = [RunTag(name, value[:8000]) for name, value in tags.items()]
-        for start in range(0, max(len(points), len(entries), len(marks)), 100):
-            part = slice(start, start + 100)
-            self._client.log_batch(run_id, metrics=points[part], params=entries[part], tags=marks[part])
+        return self._client.create_run(experiment_id, tags={RUN_KEY: run_key}, run_name=run_key[:100])
 
     def _ensure_model(self) -> None:
         if not self._client.search_registered_models(filter_string=f"name = '{MODEL_NAME}'"):
             self._client.create_registered_model(MODEL_NAME)
 
     def _version_of(self, run_key: str) -> str | None:
-        return next((str(item.version) for item in self._entities() if item.tags.get(_RUN_KEY) == run_key), None)
+        return next((str(item.version) for item in self._entities() if item.tags.get(RUN_KEY) == run_key), None)
 
     def _entities(self) -> Iterator[Any]:
         token: str | None = None
@@ -316,18 +280,6 @@ class Registry:
                 named.setdefault(str(version), []).append(alias)
         return named
 
-    def _describe(self, entity: Any, run: Any, aliases: Mapping[str, list[str]]) -> ModelVersionInfo:
-        return ModelVersionInfo(
-            version=str(entity.version),
-            run_key=entity.tags[_RUN_KEY],
-            created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC),
-            aliases=tuple(sorted(aliases.get(str(entity.version), []))),
-            metrics=dict(run.data.metrics),
-            params=dict(run.data.params),
-            tags={name: value for name, value in entity.tags.items() if name not in _OWN_TAGS},
-            package_sha256=entity.tags[_PACKAGE_SHA256],
-        )
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
@@ -335,8 +287,3 @@ class Registry:
                 yield
         except Timeout:
             raise busy(self._folder) from None
-
-
-def _entity_key(name: str) -> str:
-    """A metric or parameter name as MLflow allows it: class names may hold any character, its keys may not."""
-    return re.sub(r"[^\w .:/-]", "_", name, flags=re.ASCII)[:250].strip("/. ") or "_"

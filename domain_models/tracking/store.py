@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from data_contracts.errors import BadInput, Busy
+from domain_models.tracking.artifacts import UNFINISHED, remove_unfinished
 from domain_models.tracking.quiet_mlflow import load_mlflow
 
 DATABASE_FILE = "mlflow.sqlite"
@@ -75,7 +76,8 @@ def _create(final: Path) -> None:
     load_mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".new-") as scratch:
+    remove_unfinished(final.parent)
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=UNFINISHED) as scratch:
         unfinished = Path(scratch) / DATABASE_FILE
         store = SqlAlchemyStore(_uri(unfinished), (final.parent / ARTIFACTS_FOLDER).as_uri())
         store.engine.dispose()
