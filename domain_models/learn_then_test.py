@@ -48,8 +48,6 @@ def most_lenient_threshold(
     ends = np.nonzero(np.append(np.diff(ranked) != 0, True))[0]  # thresholds never cut through ties
     counts = (ends + 1).astype(np.float64)
     worth = counts**2 / squares[ends]
-    p_values = stats.beta.sf(limit, errors[ends] / counts * worth + 1, worth - errors[ends] / counts * worth)
-    p_values = np.where(errors[ends] == counts, 1.0, p_values)
     able = worth >= np.log(risk) / np.log1p(-limit)  # fewer could not pass even without an error
     grid = np.unique(np.searchsorted(counts, np.linspace(0, n, _STEPS + 1)[1:]).clip(0, len(ends) - 1))
     grid = grid[able[grid]]
@@ -60,10 +58,12 @@ def most_lenient_threshold(
     others = np.searchsorted(counts[grid], np.asarray(_STARTS) * n - 1e-9).clip(0, len(grid) - 1)
     own = np.bincount(others, minlength=len(grid)) * (risk * (1 - _LIKELY_START) / len(_STARTS))
     own[likely] += risk * _LIKELY_START
+    shares = errors[ends][grid] / counts[grid]
+    p_values = np.where(shares < 1, stats.beta.sf(limit, shares * worth[grid] + 1, (1 - shares) * worth[grid]), 1.0)
     level, last = 0.0, None
     for position, index in enumerate(grid):
         level += own[position]
-        if p_values[index] <= level:
+        if p_values[position] <= level:
             last = index
         else:
             level = 0.0

@@ -63,7 +63,7 @@ class Population:
 def test_the_limit_holds_in_95_of_100_worlds(overconfidence: float) -> None:
     rng = np.random.default_rng(1)
     population = Population(*world(rng, 60_000, overconfidence=overconfidence))
-    broken, shares, trials = 0, [], 200
+    broken, shares, trials = 0, [], 150
     for _ in range(trials):
         probabilities, labels = world(rng, 1500, overconfidence=overconfidence)
         rule = fit_triage(probabilities, labels, LIMITS, classes=CLASSES)
