@@ -129,6 +129,7 @@ class _Recorder:
         self._said = said
         self._batch = batch
         self._taken = taken
+        self._roots = registered_roots(ledger)
 
     def record(self, results: Sequence[ReadFile]) -> None:
         """One transaction for the images and occurrences of a chunk."""
@@ -163,7 +164,9 @@ class _Recorder:
                             given_split=next((s.split for s in statements if s.split), None),
                         )
                     )
-                elif result.kept_as is not None and self._uris[image.image_id] != uri:
+                elif self._uris[image.image_id] != uri and (
+                    result.kept_as is not None or self._is_gone(image.image_id)
+                ):
                     self._uris[image.image_id] = moved[image.image_id] = uri
                 occurrences.append(
                     Occurrence(
@@ -179,6 +182,12 @@ class _Recorder:
             add_images(self._ledger, images, occurrences, self._batch)
         if moved:
             repoint_images(self._ledger, moved)
+
+    def _is_gone(self, image_id: str) -> bool:
+        """Whether the file that a known image is read from was moved away; then this one takes its place."""
+        root, _, relative = self._uris[image_id].partition("/")
+        path = relative.rpartition("#")[0] if "#" in image_id else relative
+        return not (self._roots[root] / path).is_file()
 
     def _uri(self, result: ReadFile, frame: int | None) -> str:
         fragment = "" if frame is None else f"#{frame}"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from data_contracts.blobs import Blobs, frame_of
 from data_contracts.errors import TailsightError
+from data_contracts.fixed_scenes import same_beyond_scene
 from data_contracts.imaging import decode
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.images import images_frame
@@ -24,11 +25,8 @@ from data_contracts.perceptual import (
     MIN_BINDING_SIDE,
     MIN_CORRELATION,
     ProposedPairs,
-    Transform,
     aligned_correlation,
-    apply_transform,
     comparison_copy,
-    grey_thumbnail,
     propose_pairs,
 )
 from data_contracts.progress import SILENT, Progress
@@ -41,7 +39,6 @@ LARGE_SHARE = 0.01
 
 _LARGE_COUNT = 10  # in a small set, a few copies are more than 1%
 _COPIES_IN_MEMORY = 1000
-_SCENE_SIDE = 32
 _STATE = "near_duplicates_searched.txt"
 
 
@@ -170,65 +167,24 @@ def _judged_beyond_the_scene(
         rows = np.array(sorted(row_of[image_id] for image_id in members))
         inside = np.isin(proposed.first, rows) & np.isin(proposed.second, rows)
         chosen = np.flatnonzero(inside)
-        alike = residual_correlations(
+        same = same_beyond_scene(
             [reader(row) for row in rows],
             np.searchsorted(rows, proposed.first[chosen]),
             np.searchsorted(rows, proposed.second[chosen]),
             [proposed.transform[i] for i in chosen],
         )
-        narrowed = proposed.subset(chosen[alike >= MIN_CORRELATION])
+        narrowed = proposed.subset(chosen[same])
         outside = [pair for pair in pairs if not {pair.image_a, pair.image_b} <= members]
         kept = _confirm(narrowed, images, reader, SILENT)
         pairs = outside + kept
+        if len({name for pair in kept for name in (pair.image_a, pair.image_b)}) == len(members):
+            continue  # they really are copies of one picture
         warnings.append(
             f"{len(members):,} of {len(images):,} images are so alike that they would be bound into one lump, probably "
             f"because one camera always sees the same scene. They were compared again by what differs between them: "
             f"{len(kept):,} near-duplicate {'pair remains' if len(kept) == 1 else 'pairs remain'}."
         )
     return pairs, warnings
-
-
-def residual_correlations(
-    copies: list[npt.NDArray[np.uint8] | None],
-    first: npt.NDArray[np.int64],
-    second: npt.NDArray[np.int64],
-    transforms: list[Transform],
-) -> npt.NDArray[np.float64]:
-    """Correlation of pairs after the mean picture of all copies was subtracted.
-
-    Args:
-        copies: comparison copies, uint8 [h, w, 1]; None where a file is gone.
-        first: int64 [pairs], index into ``copies``.
-        second: likewise; mirrored by the pair's transform before it is compared.
-        transforms: one per pair.
-
-    Returns:
-        float64 [pairs], -1 to 1; 0 where a copy is missing or equals the mean.
-    """
-    side = _SCENE_SIDE
-    small = np.zeros((len(copies), side, side), np.float32)
-    for row, copy in enumerate(copies):
-        if copy is not None:
-            small[row] = grey_thumbnail(copy, side, side)
-    present = np.array([copy is not None for copy in copies])
-    scene = small[present].mean(axis=0) if present.any() else np.zeros((side, side), np.float32)
-    kinds = np.array([kind.value for kind in transforms])
-    result = np.zeros(len(first))
-    base = _normalised(small - scene)
-    for kind in set(transforms):
-        mirrored = np.stack([apply_transform(picture, kind) for picture in small])
-        other = _normalised(mirrored - scene)
-        for block in np.array_split(np.flatnonzero(kinds == kind.value), max(1, len(first) // 4096)):
-            result[block] = np.einsum("pk,pk->p", base[first[block]], other[second[block]])
-    result[~(present[first] & present[second])] = 0.0
-    return result
-
-
-def _normalised(pictures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    flat = pictures.reshape(len(pictures), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    norm = np.sqrt((flat * flat).sum(axis=1, keepdims=True))
-    return np.asarray(flat / np.where(norm > 0, norm, 1), np.float32)
 
 
 def large_components(pairs: list[tuple[str, str]], n_images: int) -> list[set[str]]:
