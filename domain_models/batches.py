@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +16,9 @@ from torch import Tensor
 from data_contracts.progress import Progress
 from domain_models.augmentation import augmented, build_policy, image_seed
 from domain_models.backbones import Classifier
-from domain_models.inference import ImageRows
+from domain_models.inference import ImageRows, map_batches
 from domain_models.preprocessing import to_tensor
-from domain_models.stage_split import prefix_output
+from domain_models.stage_split import prefix_of
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import LabelledImages
 
@@ -33,15 +35,20 @@ class AugmentedImages:
 
     def __init__(self, images: ImageRows, image_ids: tuple[str, ...], config: TrainingConfig) -> None:
         self._images, self._ids, self._config = images, image_ids, config
-        spec = config.preprocessing
-        self._policy: Any = build_policy(config.augmentation, spec.channels) if config.augment else None
+        self._thread = threading.local()  # a policy holds its random state, so each thread has its own
 
     def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
         """See :class:`Batches`. Epoch 0 is the image as it is."""
         batch = self._images[positions]
-        if self._policy is not None and epoch > 0:
-            batch = augmented(self._policy, batch, [self._ids[i] for i in positions], self._config.seed, epoch)
+        if self._config.augment and epoch > 0:
+            batch = augmented(self._policy(), batch, [self._ids[i] for i in positions], self._config.seed, epoch)
         return to_tensor(batch, self._config.preprocessing)
+
+    def _policy(self) -> Any:
+        if not hasattr(self._thread, "policy"):
+            settings, channels = self._config.augmentation, self._config.preprocessing.channels
+            self._thread.policy = build_policy(settings, channels)
+        return self._thread.policy
 
 
 class CachedViews:
@@ -99,22 +106,31 @@ def compute_views(
     """
     source = AugmentedImages(data.images, data.image_ids, config)
     network.to(device=config.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    with torch.inference_mode():
-        first = prefix_output(network, source.inputs(np.arange(1), 0).to(config.device), config.frozen_stages)
-    shape = (views, len(data), *first.shape[1:])
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        out = np.memmap(temporary, dtype=np.float16, mode="w+", shape=shape)
-        with torch.inference_mode(), progress.step("Views through the frozen stages", total=views * len(data)) as step:
-            for view in range(views):
-                for start in range(0, len(data), 64):
-                    positions = np.arange(start, min(start + 64, len(data)))
-                    images = source.inputs(positions, view).to(config.device)
-                    maps = prefix_output(network, images, config.frozen_stages)
-                    out[view, positions] = maps.clamp(-65504, 65504).half().cpu().numpy()
-                    step.advance(len(positions))
-        out.flush()
-        del out
-        temporary.replace(path)
+    with prefix_of(network, config.frozen_stages) as prefix:
+
+        def maps_of(positions: NDArray[np.int64], view: int) -> NDArray[np.float16]:
+            with torch.inference_mode():
+                maps = prefix(source.inputs(positions, view).to(config.device))
+                return maps.clamp(-65504, 65504).half().cpu().numpy()
+
+        shape = (views, len(data), *maps_of(np.arange(1), 0).shape[1:])
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            out = np.memmap(temporary, dtype=np.float16, mode="w+", shape=shape)
+            with progress.step("Views through the frozen stages", total=views * len(data)) as step:
+                for view in range(views):
+                    start = 0
+                    for part in map_batches(
+                        functools.partial(maps_of, view=view),
+                        len(data),
+                        batch_size=32,
+                        device=config.device,
+                        step=step,
+                    ):
+                        out[view, start : start + len(part)] = part
+                        start += len(part)
+            out.flush()
+            del out
+            temporary.replace(path)
     return CachedViews(np.memmap(path, dtype=np.float16, mode="r", shape=shape), data.image_ids, config.seed)

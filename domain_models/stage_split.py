@@ -7,7 +7,9 @@ together compute what the whole computes is checked on a batch, not assumed.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -48,22 +50,29 @@ def set_training_mode(network: Classifier, frozen: list[str]) -> None:
         network.body.get_submodule(path).eval()
 
 
-def prefix_output(network: Classifier, images: Tensor, count: int) -> Tensor:
-    """What the first ``count`` stages compute, [n, c, h, w], for normalised images float32 [n, 3, H, W]."""
-    found: list[Tensor] = []
+@contextlib.contextmanager
+def prefix_of(network: Classifier, count: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The first ``count`` stages as a function of normalised images, float32 [n, 3, H, W] to [n, c, h, w].
 
-    def take(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        found.append(output)
-        raise _StageReached
+    It may be called from several threads at once.
+    """
 
-    handle = _stage_module(network, count).register_forward_hook(take)
+    def reached(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        raise _StageReached(output)
+
+    def prefix(images: Tensor) -> Tensor:
+        try:
+            network(images)
+        except _StageReached as signal:
+            output: Tensor = signal.args[0]
+            return output
+        raise AssertionError("the stage was never reached")
+
+    handle = _stage_module(network, count).register_forward_hook(reached)
     try:
-        network(images)
-    except _StageReached:
-        return found[0]
+        yield prefix
     finally:
         handle.remove()
-    raise AssertionError("the stage was never reached")
 
 
 def suffix_of(network: Classifier, frozen: list[str]) -> Classifier:
@@ -78,8 +87,10 @@ def splits_exactly(network: Classifier, frozen: list[str], images: Tensor, count
     network.eval()
     with torch.inference_mode():
         whole = network(images)
+        with prefix_of(network, count) as prefix:
+            maps = prefix(images)
         try:
-            parts = suffix_of(network, frozen)(prefix_output(network, images, count))
+            parts = suffix_of(network, frozen)(maps)
         except (RuntimeError, TypeError, ValueError, IndexError):
             return False  # the network is no plain chain of stages
     return bool(torch.allclose(whole, parts, rtol=1e-4, atol=1e-5))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Architecture, Classifier, build_network
 from domain_models.batches import AugmentedImages, CachedViews
-from domain_models.inference import embed
+from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
 from domain_models.stage_split import suffix_of
 from domain_models.training_config import LossKind, TrainingConfig
@@ -81,14 +81,15 @@ def view_features(
         return views
     source = AugmentedImages(images.images, images.image_ids, config)
     total = (config.probe_views - 1) * len(images)
-    with torch.inference_mode(), progress.step("Extracting features of augmented views", total=total) as step:
+    with progress.step("Extracting features of augmented views", total=total) as step:
         for view in range(1, config.probe_views):
-            parts = []
-            for start in range(0, len(images), 64):
-                positions = np.arange(start, min(start + 64, len(images)))
-                parts.append(network.embed(source.inputs(positions, view).to(config.device)).float().cpu().numpy())
-                step.advance(len(positions))
-            views.append(np.concatenate(parts))
+
+            def features(positions: NDArray[np.int64], view: int = view) -> Features:
+                with torch.inference_mode():
+                    return network.embed(source.inputs(positions, view).to(config.device)).float().cpu().numpy()
+
+            parts = map_batches(features, len(images), batch_size=32, device=config.device, step=step)
+            views.append(np.concatenate(list(parts)))
     return views
 
 
