@@ -1,4 +1,4 @@
-"""What a record *is*: the frozen values that cross rooms (DESIGN section 4)."""
+"""What a record *is*: the frozen values that cross rooms."""
 
 from __future__ import annotations
 
