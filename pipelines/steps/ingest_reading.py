@@ -20,7 +20,6 @@ from data_contracts.image_formats import EXTENSIONS, sniff, with_article
 from data_contracts.imaging import decode
 from data_contracts.perceptual import perceptual_hash
 from data_contracts.vocabulary import QuarantineKind
-from data_contracts.workspace import write_atomically
 
 MAX_BYTES = 1 << 30
 """Larger files are set aside unread: two of them in two workers would already strain a small machine."""
@@ -162,6 +161,8 @@ def _images_of(data: bytes, order: ReadOrder) -> tuple[ReadImage, ...]:
 
 def _keep(data: bytes, order: ReadOrder) -> str:
     """Keep a verified copy in custody, named by its content; a copy that is there and whole is left alone."""
+    from data_contracts.workspace import write_atomically  # brings pydantic, which reading alone does not need
+
     digest = image_id_of(data)
     relative = f"{digest[:2]}/{digest}{os.path.splitext(order.path)[1].lower()}"  # noqa: PTH122
     target = Path(order.custody or "") / relative
