@@ -63,8 +63,8 @@ def discover(images: Path, *, ignore: Iterable[Path] = ()) -> Discovery:
     """
     root, pattern = _root_and_pattern(images)
     found = Discovery(root)
-    skipped = {path.resolve() for path in ignore}
-    for entry, relative in _walk(root, "", skipped, found):
+    skipped = {str(path.resolve()) for path in ignore}
+    for entry, relative in _walk(str(root), "", skipped, found):
         if pattern is None or pattern.fullmatch(relative):
             _take(entry, relative, found)
     return found
@@ -133,7 +133,7 @@ def _translate(parts: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("".join(pieces), re.DOTALL)
 
 
-def _walk(folder: Path, prefix: str, skipped: set[Path], found: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _walk(folder: str, prefix: str, skipped: set[str], found: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
     """All entries but folders, sorted, hidden and system ones left out; links are yielded, never followed."""
     try:
         with os.scandir(folder) as listing:
@@ -145,14 +145,14 @@ def _walk(folder: Path, prefix: str, skipped: set[Path], found: Discovery) -> It
     for entry in entries:
         if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
             continue
-        if skipped and Path(entry.path) in skipped:
+        if entry.path in skipped:
             continue
         relative = f"{prefix}/{entry.name}" if prefix else entry.name
         if entry.is_dir(follow_symlinks=False):
             if _extension(entry.name) in EXTENSIONS:
                 reason = "It is a folder that is named like an image; what is in it is looked at as usual."
                 _set_aside(found, relative, QuarantineKind.NOT_A_FILE, reason)
-            yield from _walk(Path(entry.path), relative, skipped, found)
+            yield from _walk(entry.path, relative, skipped, found)
         else:
             yield entry, relative
 
@@ -171,7 +171,7 @@ def _take(entry: os.DirEntry[str] | Path, relative: str, found: Discovery, *, na
         _set_aside(found, relative, QuarantineKind.UNREADABLE, reason)
         return
     try:
-        status = os.lstat(entry)
+        status = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             status = _followed(Path(entry), found.root)
     except _SetAside as aside:

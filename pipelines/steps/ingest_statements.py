@@ -102,7 +102,8 @@ class _Places:
 
     def __init__(self, found: Discovery, csv_folder: Path) -> None:
         self._found = found
-        self._folders = (csv_folder, found.root)
+        self._folders = (str(csv_folder), str(found.root))
+        self._below = os.path.join(found.root, "")  # noqa: PTH118 - with the separator at its end
         self._normal = {unicodedata.normalize("NFC", path): path for path in found.files}
         stems: dict[str, list[str]] = defaultdict(list)
         for normal, path in self._normal.items():
@@ -113,12 +114,14 @@ class _Places:
     def candidates(self, name: str) -> Iterable[str]:
         """Relative paths within the root that a row's name may mean, best first."""
         text = unicodedata.normalize("NFC", name)
-        for spelling in dict.fromkeys((text, text.replace("\\", "/"))):
+        spellings = (text, text.replace("\\", "/")) if "\\" in text else (text,)
+        for spelling in spellings:
             for folder in self._folders:
-                full = os.path.normpath(folder / spelling)
-                relative = os.path.relpath(full, self._found.root)
-                if relative != "." and not relative.startswith(".."):
-                    yield relative.replace(os.sep, "/")
+                full = os.path.join(folder, spelling)  # noqa: PTH118 - for every row, pathlib would take seconds
+                if "/." in full or "//" in full or os.sep != "/":
+                    full = os.path.normpath(full)
+                if full.startswith(self._below):
+                    yield full[len(self._below) :].replace(os.sep, "/")
 
     def find(self, name: str) -> str | None:
         """Path of a row's file within the root, or None where there is none."""
@@ -139,7 +142,7 @@ class _Places:
     def leads_outside(self, name: str) -> bool:
         """Whether a row's name leads out of the root wherever it starts, or to a file that lies outside."""
         return not any(True for _ in self.candidates(name)) or (
-            "\0" not in name and any((folder / name).exists() for folder in self._folders)
+            "\0" not in name and any(Path(folder, name).exists() for folder in self._folders)
         )
 
     def nearest(self, name: str) -> str | None:
