@@ -117,7 +117,7 @@ class _FoldFitter:
     ) -> None:
         self.everything, self.config, self.recipe, self.progress = everything, config, recipe, progress
         self.classes, self.train_count = len(data.classes), len(data.train)
-        self._features: list[NDArray[np.float32]] | None = None
+        self._features = recipe.features
 
     def held_out_logits(self, train: NDArray[np.int64], held: NDArray[np.int64], name: str) -> NDArray[np.float32]:
         """Logits float32 [len(held), k] of a model trained on the other positions."""

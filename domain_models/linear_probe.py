@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-3, 1e-2, 1e-1)
 """Strengths of the weight penalty that are tried, per standardised feature and image."""
 
 
@@ -38,7 +38,7 @@ def fit_linear_probe(
     *,
     penalty: float,
     prior: NDArray[np.float64] | None = None,
-    iterations: int = 200,
+    iterations: int = 100,
 ) -> LinearProbe:
     """Minimise the weighted cross-entropy plus a penalty on the squared weights, by L-BFGS.
 

@@ -81,6 +81,7 @@ class _Training:
         self.sentences: list[str] = []
         self.rows: list[dict[str, object]] = []
         self.seconds = 0.0
+        self.all_features: list[NDArray[np.float32]] | None = None
 
     def run(self) -> TrainedModel:
         config, data = self.config, self.data
@@ -89,7 +90,7 @@ class _Training:
         tuned, views = self._fine_tune(network) if config.epochs > 0 else (None, None)
         strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
         val_logits = predict_logits(network, data.val.images, config.preprocessing, device=config.device)
-        recipe = Recipe(penalty, tuned.best_epoch if tuned else 0, strength, views)
+        recipe = Recipe(penalty, tuned.best_epoch if tuned else 0, strength, views, self.all_features)
         folds = self._cross_fit(recipe)
         for path in self.run_dir.glob("*.views"):
             path.unlink()  # large, and computed again if this training is ever repeated
@@ -108,8 +109,7 @@ class _Training:
         state = load_checkpoint(path, self.owner)
         if state is None:
             started = time.perf_counter()
-            views = view_features(network, data.train, config, self.progress)
-            val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
+            views, val_features = self._features(network)
             labels, weights = data.train.labels, data.train.weights
             probe = choose_linear_probe(
                 np.concatenate(views),
@@ -136,6 +136,18 @@ class _Training:
         self.seconds += state["seconds"]
         self.sentences.append(f"Linear classifier on the untouched backbone: validation macro-F1 {score:.3f}.")
         return float(state["penalty"])
+
+    def _features(self, network: Classifier) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Features of the training images (every view) and of the validation images (as they are).
+
+        Where folds follow, they need every view of the validation images too; then all are computed here, and kept.
+        """
+        config, data = self.config, self.data
+        if config.cross_fit_folds == 0:
+            val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
+            return view_features(network, data.train, config, self.progress), val_features
+        self.all_features = view_features(network, data.train.joined(data.val), config, self.progress)
+        return [view[: len(data.train)] for view in self.all_features], self.all_features[0][len(data.train) :]
 
     def _fine_tune(self, network: Classifier) -> tuple[FineTuned, Views | None]:
         config, data = self.config, self.data

@@ -37,12 +37,15 @@ class Recipe:
         epochs: of fine-tuning; 0 without.
         strength: of the second stage; ``None`` where it was not kept.
         views: of the frozen stages, if they are cached.
+        features: float32 [n, d] per view of all training and then all validation images by the untouched backbone;
+            ``None`` where the training went on after a kill and they are no longer at hand.
     """
 
     penalty: float | None
     epochs: int
     strength: float | None
     views: Views | None
+    features: list[Features] | None = None
 
 
 def architecture_of(config: TrainingConfig, classes: int) -> Architecture:

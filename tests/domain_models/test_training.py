@@ -1,0 +1,193 @@
+"""Training of a small real network on small real images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_contracts.errors import IntegrityError
+from domain_models.inference import ImageRows, predict_logits
+from domain_models.linear_probe import macro_f1
+from domain_models.preprocessing import Preprocessing
+from domain_models.stage_split import freeze_stages
+from domain_models.training import train
+from domain_models.training_config import SecondStageKind, TrainingConfig
+from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
+from domain_models.training_phases import fresh_network
+
+SMALL = TrainingConfig(
+    backbone="resnet18",
+    weights="none",
+    preprocessing=Preprocessing(height=32, width=32, channels=3),
+    augment=False,
+    probe=False,
+    epochs=3,
+    batch_size=16,
+    dropout=0.0,
+    learning_rate=2e-3,
+    early_stopping=99,
+)
+
+
+def stripes(count: int, seed: int, prefix: str) -> LabelledImages:
+    """Three classes: horizontal stripes, vertical stripes, noise alone."""
+    chance = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = chance.integers(0, 90, (count, 32, 32, 3))
+    images[labels == 0, ::4] += 120
+    images[labels == 1, :, ::4] += 120
+    ids = tuple(f"{prefix}{i}" for i in range(count))
+    rows = ImageRows(images.astype(np.uint8), np.arange(count))
+    return LabelledImages(rows, labels.astype(np.int64), ids, ids, np.ones(count))
+
+
+def small_data() -> TrainingData:
+    return TrainingData(("across", "along", "neither"), stripes(60, 1, "t"), stripes(24, 2, "v"))
+
+
+def changed(config: TrainingConfig, **values: object) -> TrainingConfig:
+    return TrainingConfig.model_validate(config.model_dump() | values)
+
+
+def same_weights(a: TrainedModel, b: TrainedModel) -> bool:
+    mine, yours = a.network.state_dict(), b.network.state_dict()
+    return mine.keys() == yours.keys() and all(torch.equal(mine[k], yours[k]) for k in mine)
+
+
+def test_the_loss_falls_and_the_network_learns(tmp_path: Path) -> None:
+    model = train(small_data(), changed(SMALL, epochs=6), tmp_path)
+    losses = model.history["train_loss"].to_numpy()
+    assert losses[-1] < 0.8 * losses[0]
+    assert macro_f1(model.val_logits.argmax(axis=1), small_data().val.labels) > 0.8
+    assert not model.network.training
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    config = changed(SMALL, epochs=2, augment=True, dropout=0.2, mixup_alpha=0.4, cutmix_alpha=1.0)
+    one, two = (train(small_data(), config, tmp_path / name) for name in "ab")
+    assert same_weights(one, two)
+    assert not same_weights(one, train(small_data(), changed(config, seed=1), tmp_path / "c"))
+
+
+@pytest.mark.parametrize("cached_views", [0, 3])
+def test_frozen_layers_and_their_batch_statistics_do_not_move(tmp_path: Path, cached_views: int) -> None:
+    config = changed(SMALL, frozen_stages=3, cached_views=cached_views, epochs=2, augment=True)
+    before = fresh_network(config, 3)
+    frozen = freeze_stages(before, 3)
+    start = {name: value.clone() for name, value in before.body.state_dict().items()}
+    after = train(small_data(), config, tmp_path).network.body.state_dict()
+    for name, value in start.items():
+        if any(name.startswith(f"{path}.") for path in frozen):
+            assert torch.equal(after[name], value), name
+    assert not torch.equal(after["layer4.0.conv1.weight"], start["layer4.0.conv1.weight"])
+    assert not torch.equal(after["layer4.0.bn1.running_mean"], start["layer4.0.bn1.running_mean"])
+
+
+@pytest.mark.parametrize("second_stage", [SecondStageKind.CLASSIFIER_RETRAINING, SecondStageKind.LOGIT_ADJUSTMENT])
+def test_the_second_stage_moves_only_the_classifier(tmp_path: Path, second_stage: SecondStageKind) -> None:
+    data = small_data()
+    first = train(data, changed(SMALL, epochs=1), tmp_path / "one").network.body.state_dict()
+    model = train(data, changed(SMALL, epochs=1, second_stage=second_stage), tmp_path / "two")
+    second = model.network.body.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first if not name.startswith("fc."))
+    assert any("Second stage" in sentence for sentence in model.sentences)
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
+    config = changed(SMALL, epochs=12, early_stopping=2, learning_rate=5e-3)
+    model = train(small_data(), config, tmp_path)
+    scores = model.history["val_macro_f1"].to_numpy()
+    assert len(scores) < 12
+    assert scores.max() not in scores[-2:] or scores.argmax() < len(scores) - 2
+    assert macro_f1(model.val_logits.argmax(axis=1), small_data().val.labels) == pytest.approx(scores.max())
+
+
+def test_the_probe_alone_leaves_the_backbone_as_it_is(tmp_path: Path) -> None:
+    config = changed(SMALL, probe=True, epochs=0, cross_fit_folds=3)
+    before = {k: v.clone() for k, v in fresh_network(config, 3).body.state_dict().items()}
+    model = train(small_data(), config, tmp_path)
+    after = model.network.body.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before if not k.startswith("fc."))
+    assert len(model.cross_fit.labels) == 84
+    assert model.cross_fit.logits.shape == (84, 3)
+
+
+def test_cross_fitted_predictions_come_from_models_that_did_not_see_the_image(tmp_path: Path) -> None:
+    # Labels by chance: only a model that saw an image could know them.
+    data = small_data()
+    chance = np.random.default_rng(5)
+    scrambled = TrainingData(
+        data.classes,
+        LabelledImages(data.train.images, chance.integers(0, 3, 60), data.train.image_ids, data.train.groups, np.ones(60)),
+        LabelledImages(data.val.images, chance.integers(0, 3, 24), data.val.image_ids, data.val.groups, np.ones(24)),
+    )
+    config = changed(SMALL, probe=True, epochs=0, cross_fit_folds=4)
+    model = train(scrambled, config, tmp_path)
+    seen = predict_logits(model.network, scrambled.train.images, config.preprocessing)
+    assert (seen.argmax(axis=1) == scrambled.train.labels).mean() > 0.75
+    assert (model.cross_fit.logits.argmax(axis=1) == model.cross_fit.labels).mean() < 0.55
+
+
+def test_folds_of_a_fine_tuned_network_use_its_cached_views(tmp_path: Path) -> None:
+    config = changed(SMALL, probe=True, epochs=2, frozen_stages=3, cached_views=2, cross_fit_folds=2, augment=True)
+    model = train(small_data(), config, tmp_path)
+    assert len(model.cross_fit.labels) == 84
+    assert not list(tmp_path.glob("*.views"))
+
+
+def test_a_run_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    train(small_data(), changed(SMALL, epochs=1), tmp_path)
+    with pytest.raises(IntegrityError, match="other settings or other images"):
+        train(small_data(), changed(SMALL, epochs=1, learning_rate=0.5), tmp_path)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from test_training import SMALL, changed, small_data
+from domain_models.training import train
+train(small_data(), changed(SMALL, epochs=40, augment=True), Path(sys.argv[1]))
+"""
+
+
+def test_a_training_killed_in_an_epoch_ends_where_an_uninterrupted_one_ends(tmp_path: Path) -> None:
+    import os
+
+    script = SCRIPT.format(folder=str(Path(__file__).parent))
+    run = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", script, str(run)])
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "epoch.pt").exists():
+            assert process.poll() is None, "the training ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    from domain_models.training import training_key
+
+    config = changed(SMALL, epochs=4, augment=True)
+    assert training_key(small_data(), config) != training_key(small_data(), changed(config, epochs=40))
+    # The same for a short training: kill after its first epoch, go on, compare.
+    short = script.replace("epochs=40", "epochs=4")
+    run = tmp_path / "short"
+    process = subprocess.Popen([sys.executable, "-c", short, str(run)], env={**os.environ})
+    while not (run / "epoch.pt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    resumed = train(small_data(), config, run)
+    whole = train(small_data(), config, tmp_path / "whole")
+    assert same_weights(resumed, whole)
+    np.testing.assert_array_equal(resumed.val_logits, whole.val_logits)
+    columns = ["epoch", "train_loss", "val_macro_f1", "learning_rate"]
+    assert resumed.history[columns].equals(whole.history[columns])
