@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.backbones import Classifier
+from domain_models.backbones import Classifier, WeightSource
 from domain_models.batches import Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.linear_probe import validation_score
@@ -139,9 +139,12 @@ class _Run:
         chance = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(int(chance.integers(2**31)))  # dropout and drop path
         order = SAMPLERS[config.sampler](self.labels, self.weights, chance)
-        set_training_mode(self.network, self.frozen)
-        if self.part is not self.network:
-            self.part.train()  # what it shares with the network, and its own shells
+        # A classifier fitted to features under the pretrained statistics loses them when each batch brings its own
+        # (measured on dermatoscopic images: the first loss is 10 instead of 0.8).
+        keep = config.keep_batch_statistics and config.weights != WeightSource.NONE
+        modes = [self.network] if self.part is self.network else [self.part, self.network]
+        for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
+            set_training_mode(whole, self.frozen if whole is self.network else [], keep_batch_statistics=keep)
         total, seen, started = 0.0, 0, time.perf_counter()
         # Nearly equal batches: a last batch of one image would break batch normalisation.
         for number, positions in enumerate(np.array_split(order, self.steps_per_epoch)):

@@ -43,11 +43,15 @@ def freeze_stages(network: Classifier, count: int) -> list[str]:
     return finished
 
 
-def set_training_mode(network: Classifier, frozen: list[str]) -> None:
-    """Training mode for all but the frozen modules."""
+def set_training_mode(network: Classifier, frozen: list[str], *, keep_batch_statistics: bool = False) -> None:
+    """Training mode for all but the frozen modules; with ``keep_batch_statistics``, for no batch normalisation."""
     network.train()
     for path in frozen:
         network.body.get_submodule(path).eval()
+    if keep_batch_statistics:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 @contextlib.contextmanager

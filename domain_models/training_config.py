@@ -90,6 +90,10 @@ class TrainingConfig(BaseModel):
     cached_views: int = Field(
         default=0, ge=0, le=64, description="with frozen stages: augmented views kept of each image; 0 recomputes"
     )
+    keep_batch_statistics: bool = Field(
+        default=True,
+        description="batch normalisation keeps the means and variances it came with (pretrained weights only)",
+    )
     batch_size: int = Field(default=32, ge=2, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     classifier_rate_factor: float = Field(default=1.0, gt=0, description="classifier's learning rate over the rest's")
