@@ -27,7 +27,7 @@ from domain_models.runtimes import Compute, open_runtime, resolve_runtime
 from pipelines.steps.decisions import Decider
 from pipelines.steps.registry import open_registry, resolve_model
 from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, batch_name, prepared_batches
-from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole
+from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole, require_writable
 
 ROWS_PER_PART = 512
 """A killed run repeats at most this many rows."""
@@ -113,6 +113,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     began = time.monotonic()
     if request.out.suffix != ".parquet":
         raise BadInput(f"--out {request.out} is not a .parquet file.", remedy="Name it scores.parquet, for example.")
+    require_writable(request.out)
     files = batch_files(request.images, ignore=[workspace.folder])
     batch = batch_name(request.images, files)
     model = _model(workspace, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -92,6 +93,21 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def require_writable(target: Path) -> None:
+    """Make the target's folder and see that it can be written, before any work is done.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    probe = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _not_writable(target, error, "Name another --out.") from None
+
+
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a finished file to where the user wants it, whole or not at all.
 
@@ -100,12 +116,14 @@ def copy_whole(source: Path, target: Path) -> None:
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, temporary)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInput(
-            f"The scores cannot be written to {target} ({error.strerror}).",
-            remedy=f"They are kept at {source}; name another --out and run the command again.",
-        ) from None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        remedy = f"They are kept at {source}; name another --out and run the command again."
+        raise _not_writable(target, error, remedy) from None
+
+
+def _not_writable(target: Path, error: OSError, remedy: str) -> BadInput:
+    return BadInput(f"The scores cannot be written to {target} ({error.strerror}).", remedy=remedy)

@@ -15,8 +15,11 @@ from PIL import Image
 
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
 CLASSES = ("dots", "plain", "stripes")
-PER_CLASS = 60
-TINY = ("--preset", "quick", "--set", "preprocessing.height=48", "--set", "preprocessing.width=48")
+PER_CLASS = 50
+TINY = (
+    *("--preset", "quick", "--set", "preprocessing.height=32", "--set", "preprocessing.width=32"),
+    *("--set", "probe_views=1", "--set", "cross_fit_folds=0"),
+)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,21 @@ def promoted_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspa
     return folder
 
 
+@pytest.fixture(scope="session")
+def challenged_workspace(tmp_path_factory: pytest.TempPathFactory, promoted_workspace: Path) -> Path:
+    """Champion 1 and a candidate 2; read only."""
+    folder = tmp_path_factory.mktemp("challenged") / "workspace"
+    shutil.copytree(promoted_workspace, folder)
+    done(folder, "train", *TINY, "--seed", "1")
+    return folder
+
+
+@pytest.fixture
+def challenged(challenged_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of the workspace with a candidate beside its champion, that a test may change."""
+    return Path(shutil.copytree(challenged_workspace, tmp_path / "workspace"))
+
+
 @pytest.fixture
 def curated(curated_workspace: Path, tmp_path: Path) -> Path:
     """A copy of the curated workspace that a test may change."""
