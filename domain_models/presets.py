@@ -156,7 +156,7 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
     config = base.model_copy(
         update={
             "epochs": epochs,
-            "learning_rate": 1e-3,
+            "learning_rate": 3e-4,
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT if imbalanced else SecondStageKind.NONE,
         }
     )
@@ -175,7 +175,7 @@ def _best(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[
         update={
             "backbone": "tf_efficientnet_lite2",
             "epochs": epochs,
-            "learning_rate": 1e-3,
+            "learning_rate": 3e-4,
             "average_decay": 0.998,
             "drop_path": 0.1,
             "dropout": 0.2,

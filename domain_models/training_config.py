@@ -95,7 +95,7 @@ class TrainingConfig(BaseModel):
         description="batch normalisation keeps the means and variances it came with (pretrained weights only)",
     )
     batch_size: int = Field(default=32, ge=2, le=4096)
-    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    learning_rate: float = Field(default=3e-4, gt=0, le=10)
     classifier_rate_factor: float = Field(default=1.0, gt=0, description="classifier's learning rate over the rest's")
     weight_decay: float = Field(default=0.02, ge=0, le=1)
     schedule: ScheduleKind = ScheduleKind.COSINE
