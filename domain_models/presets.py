@@ -14,7 +14,7 @@ from domain_models.training_config import LossKind, SecondStageKind, TrainingCon
 
 
 class Preset(StrEnum):
-    """``quick``: minutes. ``standard``: about half an hour on two cores. ``best``: hours."""
+    """From the cheapest to the slowest; ``standard`` and ``best`` have not been timed or scored yet."""
 
     QUICK = "quick"
     STANDARD = "standard"
@@ -145,7 +145,7 @@ def _quick(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list
     config = base.model_copy(update={"epochs": 0, "probe_views": 2, "cross_fit_folds": folds})
     sentences = [
         "Backbone tf_efficientnet_lite0 with its ImageNet weights stays as it is; only a linear classifier is fitted"
-        " on its features (of each image and one augmented view), because that takes a minute.",
+        " on its features (of each image and one augmented view), which is the cheapest choice.",
     ]
     return config, sentences + _folds_sentence(folds, facts)
 
@@ -162,7 +162,7 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
     )
     sentences = [
         f"Backbone tf_efficientnet_lite0 with its ImageNet weights; linear classifier first, then all of it is"
-        f" fine-tuned for at most {epochs} epochs, about half an hour on two cores.",
+        f" fine-tuned for at most {epochs} epochs.",
     ]
     if imbalanced:
         sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
@@ -188,7 +188,7 @@ def _best(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[
     )
     return config, [
         f"Backbone tf_efficientnet_lite2 with its ImageNet weights, all of it fine-tuned for at most {epochs} epochs"
-        " with MixUp, drop path and averaged weights: hours on two cores.",
+        " with MixUp, drop path and averaged weights: the slowest preset.",
     ]
 
 
