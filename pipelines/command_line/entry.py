@@ -37,6 +37,8 @@ def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = typer_main.get_command(app).main(arguments, prog_name="tailsight", standalone_mode=False)
+        if result == INTERRUPTED:  # typer turns Ctrl-C into this result by itself
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except TyperException as error:
         return _usage_error(error, as_json=as_json)
