@@ -17,7 +17,7 @@ from domain_models.training_config import TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData
 
 CONFIG = TrainingConfig(
-    backbone="resnet10t",
+    backbone="test_resnet",
     weights="none",
     preprocessing=Preprocessing(height=32, width=32, channels=1),
     augment=False,
@@ -61,6 +61,6 @@ def test_a_model_without_mistakes_has_no_confused_pair(tmp_path: Path) -> None:
     images = _images(48, 1)
     labels = (images.labels > 0).astype(np.int64)
     easy = LabelledImages(images.images, labels, images.image_ids, images.groups, images.weights)
+    longer = CONFIG.model_copy(update={"epochs": 12})
     with pytest.raises(ValueError, match="no mistake"):
-        longer = CONFIG.model_copy(update={"epochs": 12})
         compare_attention(TrainingData(("dark", "light"), easy, easy), longer, tmp_path, seeds=(0,))
