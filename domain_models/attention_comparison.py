@@ -51,7 +51,8 @@ class AttentionComparison(BaseModel):
         verdict = "it helped" if low > 0 else "it did harm" if high < 0 else "no difference was shown"
         return (
             f"{self.attention.upper()} on {self.actual!r} and {self.predicted!r}:"
-            f" recall {self.recall_without:.3f} without, {self.recall_with:.3f} with (difference {self.gain:+.3f}, 95% interval {low:+.3f} to {high:+.3f},"
+            f" recall {self.recall_without:.3f} without, {self.recall_with:.3f} with"
+            f" (difference {self.gain:+.3f}, 95% interval {low:+.3f} to {high:+.3f},"
             f" {len(self.seeds)} seeds); {verdict}."
         )
 

@@ -25,10 +25,11 @@ from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.linear_probe import validation_score
 from domain_models.losses import LOSSES, Loss, soft_targets
 from domain_models.mixing import mixed_batch
+from domain_models.number_formats import AUTOCAST
 from domain_models.samplers import SAMPLERS
 from domain_models.schedules import rate_factor
 from domain_models.stage_split import set_training_mode, suffix_of
-from domain_models.training_config import Precision, TrainingConfig
+from domain_models.training_config import TrainingConfig
 
 Validation = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
 """Logits float32 [n, k] and labels int64 [n] of the validation images, by the network as it stands."""
@@ -84,8 +85,13 @@ def fine_tune(
     state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
     if state is not None:
         run.restore(state)
-    elif validate is not None and config.probe:
-        run.remember_start(validate)
+    elif config.probe:
+        if validate is not None:
+            run.remember_start(validate)
+        if not run.keeps_statistics:
+            # The probe was fitted under the pretrained batch statistics and is worth nothing under those of each batch
+            # (x-sdd, its own first batch: loss 2.5 instead of 0.006). It stays the one to beat.
+            network.classifier.reset_parameters()
     used = int((weights > 0).sum())
     with progress.step(what, total=epochs * used) as step:
         step.advance(run.epoch * used)
@@ -127,6 +133,7 @@ class _Run:
             torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
         )
         self.average = _learned_state(network) if config.average_decay else {}
+        self.keeps_statistics = config.keep_batch_statistics and config.weights != WeightSource.NONE
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -139,12 +146,10 @@ class _Run:
         chance = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(int(chance.integers(2**31)))  # dropout and drop path
         order = SAMPLERS[config.sampler](self.labels, self.weights, chance)
-        # A classifier fitted to features under the pretrained statistics loses them when each batch brings its own
-        # (x-sdd, one probe, its own first batch: loss 2.5 with batch statistics, 0.006 with the pretrained ones).
-        keep = config.keep_batch_statistics and config.weights != WeightSource.NONE
         modes = [self.network] if self.part is self.network else [self.part, self.network]
         for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
-            set_training_mode(whole, self.frozen if whole is self.network else [], keep_batch_statistics=keep)
+            frozen = self.frozen if whole is self.network else []
+            set_training_mode(whole, frozen, keep_batch_statistics=self.keeps_statistics)
         total, seen, started = 0.0, 0, time.perf_counter()
         # Nearly equal batches: a last batch of one image would break batch normalisation.
         for number, positions in enumerate(np.array_split(order, self.steps_per_epoch)):
@@ -250,19 +255,6 @@ class _Run:
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
-
-
-def _auto_precision(device_type: str) -> torch.dtype | None:
-    return torch.bfloat16 if device_type == "cuda" else None
-
-
-AUTOCAST: dict[Precision, Callable[[str], torch.dtype | None]] = {
-    Precision.AUTO: _auto_precision,
-    Precision.FP32: lambda _: None,
-    Precision.BF16: lambda _: torch.bfloat16,
-    Precision.FP16: lambda _: torch.float16,
-}
-"""Number format of each precision on a kind of device; ``None`` is plain fp32."""
 
 
 def _parameter_groups(network: Classifier, config: TrainingConfig) -> list[dict[str, Any]]:
