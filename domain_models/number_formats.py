@@ -1,0 +1,22 @@
+"""In which number format a network computes on which kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from domain_models.training_config import Precision
+
+
+def _auto_precision(device_type: str) -> torch.dtype | None:
+    return torch.bfloat16 if device_type == "cuda" else None
+
+
+AUTOCAST: dict[Precision, Callable[[str], torch.dtype | None]] = {
+    Precision.AUTO: _auto_precision,
+    Precision.FP32: lambda _: None,
+    Precision.BF16: lambda _: torch.bfloat16,
+    Precision.FP16: lambda _: torch.float16,
+}
+"""Number format of each precision on a kind of device; ``None`` is plain fp32."""
