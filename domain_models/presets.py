@@ -156,13 +156,14 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
     config = base.model_copy(
         update={
             "epochs": epochs,
-            "learning_rate": 3e-4,
+            "keep_batch_statistics": False,
+            "learning_rate": 1e-3,
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT if imbalanced else SecondStageKind.NONE,
         }
     )
     sentences = [
-        f"Backbone tf_efficientnet_lite0 with its ImageNet weights; linear classifier first, then all of it is"
-        f" fine-tuned for at most {epochs} epochs.",
+        f"Backbone tf_efficientnet_lite0 with its ImageNet weights, all of it fine-tuned for at most {epochs} epochs"
+        " and kept only if it beats a linear classifier on the untouched backbone.",
     ]
     if imbalanced:
         sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
@@ -175,7 +176,8 @@ def _best(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[
         update={
             "backbone": "tf_efficientnet_lite2",
             "epochs": epochs,
-            "learning_rate": 3e-4,
+            "keep_batch_statistics": False,
+            "learning_rate": 1e-3,
             "average_decay": 0.998,
             "drop_path": 0.1,
             "dropout": 0.2,
