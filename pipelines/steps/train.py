@@ -127,7 +127,9 @@ def plan(
         images = images_frame(ledger)
     facts = data_facts(manifest, images, profile, device=_device(), processes=read_settings().processes)
     config, choices = choose(preset, facts)
-    return with_overrides(config, [f"seed={request.seed}", *request.overrides]), list(choices)
+    changed = with_overrides(config, [f"seed={request.seed}", *request.overrides])
+    by_hand = [f"Set by hand, instead of what the preset says: {', '.join(request.overrides)}."]
+    return changed, [*choices, *(by_hand if request.overrides else [])]
 
 
 def _device() -> str:
