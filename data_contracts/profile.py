@@ -199,7 +199,7 @@ def parse_profile(text: str, *, origin: str) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        raise ProfileError(f"{origin}: " + "; ".join(describe_validation(error, Profile)) + ".") from None
+        raise ProfileError(f"{origin}: " + sentence_of(describe_validation(error, Profile))) from None
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -215,6 +215,12 @@ def describe_validation(error: ValidationError, model: type[BaseModel]) -> list[
         else:
             sentences.append(f"{place}: {item['msg']} (given: {item.get('input')!r})")
     return sentences
+
+
+def sentence_of(problems: list[str]) -> str:
+    """All problems as one sentence; a question keeps its question mark."""
+    text = "; ".join(problems)
+    return text if text.endswith("?") else f"{text}."
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

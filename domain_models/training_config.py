@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_contracts.errors import BadInput
-from data_contracts.profile import AugmentationSettings, describe_validation
+from data_contracts.profile import AugmentationSettings, describe_validation, sentence_of
 from domain_models.attention import AttentionKind
 from domain_models.preprocessing import Preprocessing
 
@@ -173,7 +173,7 @@ def with_overrides(config: TrainingConfig, overrides: Sequence[str]) -> Training
             problems = describe_validation(error, TrainingConfig)
         else:
             return _with_normalisation(changed, config, keys)
-    raise BadInput("--set: " + "; ".join(problems) + ".", remedy="See the settings of the last model in its report.")
+    raise BadInput("--set: " + sentence_of(problems), remedy="See the settings of the last model in its report.")
 
 
 def _value(text: str) -> Any:
