@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# One thread for each worker: threads that wait for one another make small networks slower.
+TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 ROOMS  := data_contracts domain_models pipelines review_app deploy
 
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -44,13 +46,13 @@ lint: $(VENV)/.installed-for-tests  ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports --no-logo
 
 test: lint       ## lint, then the test suite
-	@$(BIN)/pytest -m "not slow"
+	@$(TESTS) -m "not slow"
 
 test-slow: $(VENV)/.installed-for-tests  ## the tests that take minutes
-	@$(BIN)/pytest -m slow
+	@$(TESTS) -m slow -n 0
 
 test-data: $(VENV)/.installed-for-tests  ## the tests on the benchmark data sets
-	@$(BIN)/pytest -m data
+	@$(TESTS) -m data
 
 format: $(VENV)/.installed-for-tests     ## put the code into its one layout
 	@$(BIN)/ruff check --fix .

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from data_contracts.profile import shipped_profile_text
 from data_contracts.workspace import Workspace
+
+# The same examples every time, however slow the machine is today.
+settings.register_profile("tailsight", deadline=None, derandomize=True, database=None)
+settings.load_profile("tailsight")
 
 BENCHMARK_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
