@@ -138,6 +138,7 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_score = 0, (-1.0, 0.0)
+        self.best_of_epochs = (-1.0, 0.0)
         self.epochs_without_gain = 0
 
     def train_epoch(self, report: Callable[[int, str], None]) -> float:
@@ -218,7 +219,9 @@ class _Run:
             row["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             if score > self.best_score:
                 self.best, self.best_epoch, self.best_score = _learned_state(self.network), self.epoch, score
-                self.epochs_without_gain = 0
+            # Patience looks at epochs alone: one that is still learning may be behind the probe for a while.
+            if score > self.best_of_epochs:
+                self.best_of_epochs, self.epochs_without_gain = score, 0
             else:
                 self.epochs_without_gain += 1
             if self.average:
@@ -242,6 +245,7 @@ class _Run:
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_score": list(self.best_score),
+            "best_of_epochs": list(self.best_of_epochs),
             "epochs_without_gain": self.epochs_without_gain,
             "history": self.history,
         }
@@ -254,6 +258,7 @@ class _Run:
         self.average, self.best = state["average"], state["best"]
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
+        self.best_of_epochs = (state["best_of_epochs"][0], state["best_of_epochs"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
 
 

@@ -43,7 +43,7 @@ from pipelines.steps.ledger import open_ledger
 from pipelines.steps.predictions import Predictions, image_cache_folder
 from pipelines.steps.registry import open_registry
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 """Rises when the same configuration would train to something else, so that old runs are not taken for new ones."""
 
 
