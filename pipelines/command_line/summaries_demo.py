@@ -21,6 +21,7 @@ def summarise_demo(report: Mapping[str, Any], console: Console) -> None:
         f"  accuracy           {figure(report, 'accuracy')}",
         f"  calibration (ECE)  {report['ece']:.3f}; a perfectly calibrated model would show "
         f"{report['ece_of_a_calibrated_model']:.3f}",
+        *_gate_lines(report),
         f"A production batch of {report['batch_rows']:,} images was scored:",
         f"  {percent(report['share_automatic'])} decided automatically; promised error at most "
         f"{percent(report['error_limit'])}, expected {percent(report['expected_error'])}"
@@ -39,3 +40,10 @@ def summarise_demo(report: Mapping[str, Any], console: Console) -> None:
         "Your own images:    tailsight --workspace line4 init --profile generic",
     ]
     console.print(Panel("\n".join(lines), title="Tailsight demo", title_align="left", expand=False), soft_wrap=False)
+
+
+def _gate_lines(report: Mapping[str, Any]) -> list[str]:
+    if not report["gate_overridden"]:
+        return []
+    refusals = [f"    {reason}" for reason in report["gate_reasons"]]
+    return ["  The gate REFUSED this model; the demo overrode it to show the rest, and the ledger says so:", *refusals]

@@ -6,6 +6,7 @@ put right by whichever command opens the registry next (:mod:`pipelines.steps.re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts.errors import BadInput, Refused
 from data_contracts.ledger.promotions import promotions, record_look, record_promotion
 from data_contracts.progress import SILENT, Progress
+from data_contracts.records import PromotionEvent
 from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
 from domain_models.gate import GateDecision, PairedPredictions, judge
@@ -94,7 +96,7 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
         version = registry.resolve(request.version or Alias.CANDIDATE.value)
         champion = registry.alias(Alias.CHAMPION)
         if version == champion:
-            return _already(version)
+            return _already(version, promotions(ledger))
         registry.package(version)  # whole and unchanged, or nobody's champion
         decision, dataset_version = _judge(workspace, registry, version, champion, request.seed, progress)
         report = PromoteReport(
@@ -170,14 +172,16 @@ def rollback(workspace: Workspace, *, who: str, why: str) -> RollbackReport:
     return RollbackReport(model_version=before, previous=current)
 
 
-def _already(version: str) -> PromoteReport:
+def _already(version: str, history: Sequence[PromotionEvent]) -> PromoteReport:
+    """What was recorded when it became champion, so that an override stays visible."""
+    overridden = any(event.override for event in history if event.model_version == version)
     return PromoteReport(
         model_version=version,
         previous=version,
         promoted=True,
         already_champion=True,
-        passed=True,
-        override=False,
+        passed=not overridden,
+        override=overridden,
         dataset_version=None,
         reasons=[f"Model version {version} is the champion already; nothing was recorded."],
         not_gated=[],
