@@ -85,6 +85,8 @@ def test_a_refusal_exits_with_1_gives_reasons_and_is_recorded_as_a_look(challeng
     assert report.override
     with Ledger.open(Workspace(challenged)) as ledger:
         assert promotions(ledger)[-1].override is True
+    again = promote(Workspace(challenged), _request("2"))
+    assert (again.already_champion, again.override, again.passed) == (True, True, False)
 
 
 def test_a_kill_between_ledger_and_registry_is_put_right_by_the_next_command(
