@@ -14,7 +14,7 @@ from domain_models.training_config import LossKind, SecondStageKind, TrainingCon
 
 
 class Preset(StrEnum):
-    """From the cheapest to the slowest: on two cores minutes, about half an hour, hours."""
+    """From the cheapest to the slowest; ``best`` has not been timed or scored yet."""
 
     QUICK = "quick"
     STANDARD = "standard"
