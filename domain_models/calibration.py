@@ -97,6 +97,20 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp(best.x))
 
 
+def calibrated_nll(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Mean negative log-likelihood in nats under the temperature that suits these labels best.
+
+    Compares two networks on the same held-out images by how much they know, whatever their confidence.
+
+    Args:
+        logits: float [n, k], n at least 1.
+        labels: int [n], class indices.
+    """
+    z, y = _checked(logits, labels)
+    p = softmax(z, fit_temperature(z, y))
+    return float(-np.log(np.maximum(p[np.arange(len(y)), y], np.finfo(np.float64).tiny)).mean())
+
+
 def cross_fitted_probabilities(
     logits: ArrayLike,
     labels: ArrayLike,

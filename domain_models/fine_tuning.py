@@ -37,8 +37,8 @@ Validation = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What the loop did: one history row per epoch, the best epoch (the last without validation; 0 is the network as
-    it came), its validation macro-F1, and seconds."""
+    """What the loop did: one history row per epoch, the best epoch (the last without validation), its validation
+    macro-F1, and seconds."""
 
     history: list[dict[str, float]]
     best_epoch: int
@@ -85,13 +85,10 @@ def fine_tune(
     state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
     if state is not None:
         run.restore(state)
-    elif config.probe:
-        if validate is not None:
-            run.remember_start(validate)
-        if not run.keeps_statistics:
-            # The probe was fitted under the pretrained batch statistics and is worth nothing under those of each batch
-            # (x-sdd, its own first batch: loss 2.5 instead of 0.006). It stays the one to beat.
-            network.classifier.reset_parameters()
+    elif config.probe and not run.keeps_statistics:
+        # The probe was fitted under the pretrained batch statistics and is worth nothing under those of each batch
+        # (x-sdd, its own first batch: loss 2.5 instead of 0.006).
+        network.classifier.reset_parameters()
     used = int((weights > 0).sum())
     with progress.step(what, total=epochs * used) as step:
         step.advance(run.epoch * used)
@@ -138,7 +135,6 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_score = 0, (-1.0, 0.0)
-        self.best_of_epochs = (-1.0, 0.0)
         self.epochs_without_gain = 0
 
     def train_epoch(self, report: Callable[[int, str], None]) -> float:
@@ -192,11 +188,6 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * group["rate_factor"] * factor
 
-    def remember_start(self, validate: Validation) -> None:
-        """The network as it came is the one to beat: on few images fine-tuning may only do harm."""
-        logits, labels = validate()
-        self.best, self.best_score = _learned_state(self.network), validation_score(logits, labels)
-
     def end_epoch(self, loss: float, seconds: float, validate: Validation | None) -> None:
         """Score, remember, and keep the weights if they are the best so far."""
         self.epoch += 1
@@ -219,9 +210,7 @@ class _Run:
             row["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             if score > self.best_score:
                 self.best, self.best_epoch, self.best_score = _learned_state(self.network), self.epoch, score
-            # Patience looks at epochs alone: one that is still learning may be behind the probe for a while.
-            if score > self.best_of_epochs:
-                self.best_of_epochs, self.epochs_without_gain = score, 0
+                self.epochs_without_gain = 0
             else:
                 self.epochs_without_gain += 1
             if self.average:
@@ -245,7 +234,6 @@ class _Run:
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_score": list(self.best_score),
-            "best_of_epochs": list(self.best_of_epochs),
             "epochs_without_gain": self.epochs_without_gain,
             "history": self.history,
         }
@@ -258,7 +246,6 @@ class _Run:
         self.average, self.best = state["average"], state["best"]
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
-        self.best_of_epochs = (state["best_of_epochs"][0], state["best_of_epochs"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
 
 

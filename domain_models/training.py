@@ -2,7 +2,8 @@
 
 1. *Probe*: a softmax regression on the features of the untouched backbone becomes the first classifier, so that
    fine-tuning does not begin by tearing the features apart (Kumar et al., ICLR 2022).
-2. *Fine-tuning*: as many stages as the configuration lets learn; frozen stages may be computed once.
+2. *Fine-tuning*: as many stages as the configuration lets learn; frozen stages may be computed once. It has to beat
+   the probe on validation, or the backbone stays untouched: on few images fine-tuning may only do harm.
 3. *Second stage*: the classifier alone, rebalanced, kept if validation agrees.
 4. *Cross-fitting*: predictions by fold models, for triage thresholds.
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
 from domain_models.batches import AugmentedImages, Batches, compute_views
+from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
 from domain_models.fine_tuning import FineTuned, fine_tune
@@ -81,6 +83,7 @@ class _Training:
         self.sentences: list[str] = []
         self.rows: list[dict[str, object]] = []
         self.seconds = 0.0
+        self.probe: dict[str, Any] = {}
         self.all_features: list[NDArray[np.float32]] | None = None
 
     def run(self) -> TrainedModel:
@@ -88,9 +91,13 @@ class _Training:
         network = fresh_network(config, self.classes)
         penalty = self._probe(network) if config.probe else None
         tuned, views = self._fine_tune(network) if config.epochs > 0 else (None, None)
+        kept = tuned
+        if tuned and config.probe and self._probe_is_better(network):
+            network, kept, views = fresh_network(config, self.classes), None, None
+            set_classifier(network, _probe_of(self.probe))
         strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
         val_logits = predict_logits(network, data.val.images, config.preprocessing, device=config.device)
-        recipe = Recipe(penalty, tuned.best_epoch if tuned else 0, strength, views, self.all_features)
+        recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, views, self.all_features)
         folds = self._cross_fit(recipe)
         for path in self.run_dir.glob("*.views"):
             path.unlink()  # large, and computed again if this training is ever repeated
@@ -125,6 +132,7 @@ class _Training:
                 "seconds": time.perf_counter() - started,
             }
             save_checkpoint(path, state, self.owner)
+        self.probe = state
         set_classifier(network, _probe_of(state))
         logits = state["val_logits"].numpy()
         score, minus_loss = validation_score(logits, data.val.labels)
@@ -181,11 +189,26 @@ class _Training:
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
         done = len(tuned.history)
         self.sentences.append(
-            f"Epoch {tuned.best_epoch} of {done} was best on validation (macro-F1 {tuned.best_score:.3f}"
-            + (", the untouched backbone with its linear classifier)" if tuned.best_epoch == 0 else ")")
+            f"Epoch {tuned.best_epoch} of {done} was best on validation (macro-F1 {tuned.best_score:.3f})"
             + ("." if done == config.epochs else f"; stopped early ({config.epochs} were planned).")
         )
         return tuned, views
+
+    def _probe_is_better(self, network: Classifier) -> bool:
+        """Whether the untouched backbone predicts validation better than the fine-tuned one.
+
+        Judged by the calibrated log-loss and not by macro-F1, which rests on the few images of the rarest class, and
+        which the second stage changes afterwards.
+        """
+        labels = self.data.val.labels
+        before = calibrated_nll(self.probe["val_logits"].numpy(), labels)
+        after = calibrated_nll(self._val_logits(network), labels)
+        better = before < after
+        self.sentences.append(
+            f"Calibrated log-loss on validation: {before:.3f} with the untouched backbone, {after:.3f} fine-tuned; "
+            + ("the backbone stays untouched." if better else "fine-tuning is kept.")
+        )
+        return better
 
     def _views(self, network: Classifier, frozen: list[str]) -> Views | None:
         """Outputs of the frozen stages, or ``None`` where the network cannot be cut behind them."""

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from domain_models.calibration import (
+    calibrated_nll,
     cross_fitted_probabilities,
     ece,
     ece_of_a_calibrated_model,
@@ -36,6 +37,15 @@ def test_scaling_repairs_calibration_and_changes_no_decision() -> None:
     assert ece(softmax(sharp), labels) > 0.1
     assert ece(after, labels) < 0.03
     assert np.array_equal(after.argmax(axis=1), sharp.argmax(axis=1))
+
+
+def test_calibrated_log_loss_does_not_depend_on_confidence() -> None:
+    logits, labels = calibrated_logits(2, 4000)
+    loss = calibrated_nll(logits, labels)
+    assert calibrated_nll(logits * 5, labels) == pytest.approx(loss, rel=1e-3)
+    at_most = -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
+    assert 0.98 * at_most < loss <= at_most + 1e-9
+    assert calibrated_nll(np.zeros((50, 4)), np.arange(50) % 4) == pytest.approx(np.log(4))
 
 
 def test_a_split_without_errors_does_not_ask_for_infinite_confidence() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from data_contracts.errors import IntegrityError
+from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint
 from domain_models.inference import ImageRows, predict_logits
 from domain_models.linear_probe import macro_f1
@@ -56,6 +57,15 @@ def stripes(count: int, seed: int, prefix: str) -> LabelledImages:
     ids = tuple(f"{prefix}{i}" for i in range(count))
     rows = ImageRows(images.astype(np.uint8), np.arange(count))
     return LabelledImages(rows, labels.astype(np.int64), ids, ids, np.ones(count))
+
+
+def noisy(count: int, seed: int, prefix: str) -> LabelledImages:
+    """Stripes under so much noise that features nobody trained see little of them."""
+    clean = stripes(count, seed, prefix)
+    noise = np.random.default_rng(seed + 100).normal(0, 150, clean.images[:].shape)
+    pixels = np.clip(clean.images[:] + noise, 0, 255).astype(np.uint8)
+    rows = ImageRows(pixels, np.arange(count))
+    return LabelledImages(rows, clean.labels, clean.image_ids, clean.groups, clean.weights)
 
 
 def small_data() -> TrainingData:
@@ -117,6 +127,25 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert len(scores) < 12
     assert scores.max() not in scores[-2:] or scores.argmax() < len(scores) - 2
     assert macro_f1(model.val_logits.argmax(axis=1), small_data().val.labels) == pytest.approx(scores.max())
+
+
+def test_fine_tuning_that_does_harm_leaves_the_backbone_as_it_was(tmp_path: Path) -> None:
+    config = changed(SMALL, probe=True, epochs=1, learning_rate=10.0, warm_up_epochs=0.0, cross_fit_folds=2)
+    before = {k: v.clone() for k, v in fresh_network(config, 3).body.state_dict().items()}
+    model = train(small_data(), config, tmp_path / "harmed")
+    after = model.network.body.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before if not k.startswith("fc."))
+    assert any("the backbone stays untouched" in sentence for sentence in model.sentences)
+    probe = train(small_data(), changed(config, epochs=0), tmp_path / "probe")
+    np.testing.assert_array_equal(model.val_logits, probe.val_logits)
+    np.testing.assert_array_equal(model.cross_fit.logits, probe.cross_fit.logits)
+
+
+def test_fine_tuning_that_helps_is_kept_though_the_probe_came_first(tmp_path: Path) -> None:
+    data = TrainingData(("across", "along", "neither"), noisy(60, 1, "t"), noisy(60, 2, "v"))
+    model = train(data, changed(SMALL, probe=True, epochs=12), tmp_path)
+    assert any("fine-tuning is kept" in sentence for sentence in model.sentences)
+    assert calibrated_nll(model.val_logits, data.val.labels) < 0.5 * model.history["val_loss"][0]
 
 
 def test_the_probe_alone_leaves_the_backbone_as_it_is(tmp_path: Path) -> None:
