@@ -92,8 +92,11 @@ def data_facts(
 
 
 _LONGER_SIDE = {Preset.QUICK: 128, Preset.STANDARD: 144, Preset.BEST: 224}
+_LONGER_SIDE_OF_FEW = 192
 _LONGER_SIDE_ON_A_GPU = {Preset.QUICK: 160, Preset.STANDARD: 224, Preset.BEST: 288}
 _FEW_TRAINING_IMAGES = 4000
+_FROZEN_OF_FEW = 4
+_VIEWS_OF_FEW = 4
 _SMALL_VALIDATION = 1000
 """Under so many validation images, triage thresholds are set on cross-fitted predictions where that is affordable."""
 
@@ -122,6 +125,8 @@ def _preprocessing(preset: Preset, facts: DataFacts) -> tuple[Preprocessing, lis
     longest = max(facts.median_height, facts.median_width)
     on_gpu = facts.device != "cpu"
     target = facts.size or (_LONGER_SIDE_ON_A_GPU if on_gpu else _LONGER_SIDE)[preset]
+    if not facts.size and not on_gpu and preset is Preset.STANDARD and facts.train_count < _FEW_TRAINING_IMAGES:
+        target = _LONGER_SIDE_OF_FEW  # few images leave time for larger ones
     where = "on a GPU" if on_gpu else "without a GPU"
     reason = "the profile's size" if facts.size else f"the {preset} preset's size {where}"
     if facts.size is None and longest < target:
@@ -155,23 +160,33 @@ def _quick(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list
 
 
 def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[str]]:
-    epochs = int(np.clip(round(60_000 / max(1, facts.train_count)), 6, 20))
-    imbalanced = facts.imbalance >= 3
+    few = facts.train_count < _FEW_TRAINING_IMAGES
     # Three fold models cost about three trainings more: affordable where there are few images, and only there needed.
-    folds = 3 if facts.validation_count < _SMALL_VALIDATION and facts.train_count < _FEW_TRAINING_IMAGES else 0
+    folds = 3 if facts.validation_count < _SMALL_VALIDATION and few else 0
+    imbalanced = facts.imbalance >= 3
     config = base.model_copy(
         update={
-            "epochs": epochs,
             "cross_fit_folds": folds,
             "keep_batch_statistics": False,
             "learning_rate": 1e-3,
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT if imbalanced else SecondStageKind.NONE,
         }
     )
-    sentences = [
-        f"Backbone tf_efficientnet_lite0 with its ImageNet weights, all of it fine-tuned for at most {epochs} epochs"
-        " and kept only if it beats a linear classifier on the untouched backbone.",
-    ]
+    network = "Backbone tf_efficientnet_lite0 with its ImageNet weights, "
+    if few and facts.device == "cpu":
+        epochs = int(np.clip(round(9_000 / max(1, facts.train_count)), 7, 20))
+        config = config.model_copy(
+            update={"epochs": epochs, "frozen_stages": _FROZEN_OF_FEW, "cached_views": _VIEWS_OF_FEW}
+        )
+        what = (
+            f"its last stage and classifier fine-tuned for at most {epochs} epochs: so few images cannot teach the early"
+            f" stages more, and what these make of {_VIEWS_OF_FEW} views of each image is computed only once."
+        )
+    else:
+        epochs = int(np.clip(round(60_000 / max(1, facts.train_count)), 6, 20))
+        config = config.model_copy(update={"epochs": epochs})
+        what = f"all of it fine-tuned for at most {epochs} epochs."
+    sentences = [network + what + " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."]
     if imbalanced:
         sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
     return config, sentences + _folds_sentence(folds, facts)

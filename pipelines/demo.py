@@ -21,9 +21,6 @@ from pipelines.demo_images import DemoImages, lay_out
 from pipelines.steps.initialise import initialise
 
 PROFILE = "solar-el"
-SEVEN_MINUTES = ("epochs=9", "cross_fit_folds=0")
-"""What the demo takes away from the standard preset, which would fine-tune these 1,193 images for 20 epochs and train
-three fold models besides."""
 WHO = "tailsight demo"
 WHY = "first model of the demo"
 Interval = tuple[float, float]
@@ -99,10 +96,7 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
         {AssetName.IMAGES: {"images": str(images.labelled), "labels": str(images.labels), "who": WHO}},
     )
     dataset = stages.run("curate", Job.CURATE, {AssetName.DATASET: {"seed": seed}})
-    overrides = [] if quick else list(SEVEN_MINUTES)
-    trained = stages.run(
-        "train", Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "seed": seed, "overrides": overrides}}
-    )
+    trained = stages.run("train", Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "seed": seed}})
     candidate = str(trained["model_version"])
     model = {"model": candidate, "split": Split.TEST.value, "seed": seed}
     test = stages.run("evaluate", Job.EVALUATE, {AssetName.EVALUATION: model})
