@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
-from domain_models.batches import AugmentedImages, Batches, JoinedBatches
+from domain_models.batches import AugmentedImages, Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.fine_tuning import fine_tune
 from domain_models.inference import embed, predict_logits
@@ -25,6 +25,7 @@ from domain_models.training_phases import (
     classifier_of,
     fresh_network,
     loss_prior,
+    probe_views,
     set_classifier,
     view_features,
 )
@@ -116,13 +117,14 @@ class _FoldFitter:
         progress: Progress,
     ) -> None:
         self.everything, self.config, self.recipe, self.progress = everything, config, recipe, progress
-        self.classes, self.train_count = len(data.classes), len(data.train)
+        self.classes = len(data.classes)
         self._features = recipe.features
 
     def held_out_logits(self, train: NDArray[np.int64], held: NDArray[np.int64], name: str) -> NDArray[np.float32]:
         """Logits float32 [len(held), k] of a model trained on the other positions."""
         network = fresh_network(self.config, self.classes)
-        if self.recipe.penalty is not None:
+        starts_from_probe = self.recipe.epochs == 0 or self.config.keeps_pretrained_statistics
+        if self.recipe.penalty is not None and starts_from_probe:
             set_classifier(network, self._probe(network, train, self.recipe.penalty))
         if self.recipe.epochs == 0 and self.recipe.strength is None:
             return classifier_of(network).logits(self._probe_features(network)[0][held])
@@ -130,10 +132,16 @@ class _FoldFitter:
             self._fine_tune(network, train, name)
         if self.recipe.strength is not None:
             self._rebalance(network, train, self.recipe.strength)
-        spec = self.config.preprocessing
-        return predict_logits(network, self.everything.images.subset(held), spec, device=self.config.device)
+        spec, device = self.config.preprocessing, self.config.device
+        if self.recipe.views is not None:
+            return self.recipe.views.logits(network, held, device)
+        return predict_logits(network, self.everything.images.subset(held), spec, device=device)
 
     def _probe_features(self, network: Classifier) -> list[NDArray[np.float32]]:
+        views = self.recipe.views
+        if self._features is None and views is not None and probe_views(self.config) == 1:
+            everyone = np.arange(len(self.everything))
+            self._features = [views.features(network, everyone, self.config.device, self.progress)]
         if self._features is None:
             self._features = view_features(network, self.everything, self.config, self.progress)
         return self._features
@@ -157,7 +165,7 @@ class _FoldFitter:
         if views is None:
             batches = AugmentedImages(self.everything.images, self.everything.image_ids, self.config)
         else:
-            batches = JoinedBatches(views.train, self.train_count, views.val)
+            batches = views.joined
         weights = np.zeros_like(self.everything.weights)
         weights[train] = self.everything.weights[train]
         fine_tune(
@@ -175,8 +183,11 @@ class _FoldFitter:
         )
 
     def _rebalance(self, network: Classifier, train: NDArray[np.int64], strength: float) -> None:
-        images = self.everything.subset(train)
-        features = embed(network, images.images, self.config.preprocessing, device=self.config.device)
+        images, device = self.everything.subset(train), self.config.device
+        if self.recipe.views is not None:
+            features = self.recipe.views.features(network, train, device)
+        else:
+            features = embed(network, images.images, self.config.preprocessing, device=device)
         candidates = SECOND_STAGES[self.config.second_stage](
             classifier_of(network), features, images.labels, images.weights, (strength,)
         )

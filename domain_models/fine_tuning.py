@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.backbones import Classifier, WeightSource
+from domain_models.backbones import Classifier
 from domain_models.batches import Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.linear_probe import validation_score
@@ -33,6 +33,10 @@ from domain_models.training_config import TrainingConfig
 
 Validation = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
 """Logits float32 [n, k] and labels int64 [n] of the validation images, by the network as it stands."""
+
+Memory = Callable[[Tensor, NDArray[np.int64]], Tensor]
+"""What is added to the loss of each image so that the network remembers: logits float32 [b, k] and the positions int64
+[b] of the images to float32 [b]; see :mod:`domain_models.distillation`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def fine_tune(
     inputs_are_maps: bool,
     epochs: int,
     validate: Validation | None,
+    memory: Memory | None = None,
     checkpoint: Path | None = None,
     owner: str = "",
     progress: Progress = SILENT,
@@ -74,6 +79,7 @@ def fine_tune(
         inputs_are_maps: the inputs are outputs of the frozen stages, not images.
         epochs: how many at most.
         validate: scores the network after each epoch; ``None`` keeps the last epoch.
+        memory: added to the loss of each image; not with MixUp or CutMix, whose inputs are no image's.
         checkpoint: where to save each epoch; ``None`` does not.
         owner: key of configuration and data; see :mod:`~domain_models.checkpoints`.
         progress: told of each image, with loss and images per second.
@@ -81,11 +87,11 @@ def fine_tune(
     """
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs)
+    run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory)
     state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
     if state is not None:
         run.restore(state)
-    elif config.probe and not run.keeps_statistics:
+    elif config.probe and not config.keeps_pretrained_statistics:
         # The probe was fitted under the pretrained batch statistics and is worth nothing under those of each batch
         # (x-sdd, its own first batch: loss 2.5 instead of 0.006).
         network.classifier.reset_parameters()
@@ -116,8 +122,9 @@ class _Run:
         config: TrainingConfig,
         inputs_are_maps: bool,
         epochs: int,
+        memory: Memory | None,
     ) -> None:
-        self.network, self.frozen, self.batches = network, frozen, batches
+        self.network, self.frozen, self.batches, self.memory = network, frozen, batches, memory
         self.labels, self.weights, self.config = labels, weights, config
         self.part = suffix_of(network, frozen) if inputs_are_maps else network
         self.counts = np.bincount(labels[weights > 0], minlength=network.architecture.classes)
@@ -130,7 +137,6 @@ class _Run:
             torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
         )
         self.average = _learned_state(network) if config.average_decay else {}
-        self.keeps_statistics = config.keep_batch_statistics and config.weights != WeightSource.NONE
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -146,7 +152,7 @@ class _Run:
         modes = [self.network] if self.part is self.network else [self.part, self.network]
         for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
             frozen = self.frozen if whole is self.network else []
-            set_training_mode(whole, frozen, keep_batch_statistics=self.keeps_statistics)
+            set_training_mode(whole, frozen, keep_batch_statistics=config.keeps_pretrained_statistics)
         total, seen, started = 0.0, 0, time.perf_counter()
         # Nearly equal batches: a last batch of one image would break batch normalisation.
         for number, positions in enumerate(np.array_split(order, self.steps_per_epoch)):
@@ -168,7 +174,10 @@ class _Run:
             autocast = torch.autocast(torch.device(config.device).type, self.dtype)
         with autocast:
             logits = self.part(inputs)
-        loss = (self.loss(logits.float(), targets) * weight).sum() / weight.sum().clamp_min(1e-8)
+        losses = self.loss(logits.float(), targets)
+        if self.memory is not None:
+            losses = losses + self.memory(logits.float(), positions)
+        loss = (losses * weight).sum() / weight.sum().clamp_min(1e-8)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)

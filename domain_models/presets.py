@@ -174,19 +174,21 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
     )
     network = "Backbone tf_efficientnet_lite0 with its ImageNet weights, "
     if few and facts.device == "cpu":
-        epochs = int(np.clip(round(9_000 / max(1, facts.train_count)), 7, 20))
+        epochs = int(np.clip(round(8_000 / max(1, facts.train_count)), 7, 20))
         config = config.model_copy(
             update={"epochs": epochs, "frozen_stages": _FROZEN_OF_FEW, "cached_views": _VIEWS_OF_FEW}
         )
         what = (
-            f"its last stage and classifier fine-tuned for at most {epochs} epochs: so few images cannot teach the early"
-            f" stages more, and what these make of {_VIEWS_OF_FEW} views of each image is computed only once."
+            f"its last stage and classifier fine-tuned for at most {epochs} epochs: so few images cannot teach the"
+            f" early stages more, and what these make of {_VIEWS_OF_FEW} views of each image is computed only once."
         )
     else:
         epochs = int(np.clip(round(60_000 / max(1, facts.train_count)), 6, 20))
         config = config.model_copy(update={"epochs": epochs})
         what = f"all of it fine-tuned for at most {epochs} epochs."
-    sentences = [network + what + " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."]
+    sentences = [
+        network + what + " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."
+    ]
     if imbalanced:
         sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
     return config, sentences + _folds_sentence(folds, facts)

@@ -29,19 +29,21 @@ from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
 from domain_models.fine_tuning import FineTuned, fine_tune
+from domain_models.frozen_views import Views
 from domain_models.inference import embed, predict_logits
-from domain_models.linear_probe import LinearProbe, choose_linear_probe, validation_score
+from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.stage_split import freeze_stages, splits_exactly
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData
 from domain_models.training_phases import (
     Recipe,
-    Views,
     classifier_of,
     fresh_network,
-    logits_of_views,
     loss_prior,
+    probe_of,
+    probe_state,
+    probe_views,
     set_classifier,
     view_features,
 )
@@ -84,20 +86,22 @@ class _Training:
         self.rows: list[dict[str, object]] = []
         self.seconds = 0.0
         self.probe: dict[str, Any] = {}
+        self.views: Views | None = None
         self.all_features: list[NDArray[np.float32]] | None = None
 
     def run(self) -> TrainedModel:
-        config, data = self.config, self.data
+        config = self.config
         network = fresh_network(config, self.classes)
+        if config.epochs > 0 and config.cached_views:
+            self.views = self._compute_views(network)
         penalty = self._probe(network) if config.probe else None
-        tuned, views = self._fine_tune(network) if config.epochs > 0 else (None, None)
-        kept = tuned
+        kept = tuned = self._fine_tune(network) if config.epochs > 0 else None
         if tuned and config.probe and self._probe_is_better(network):
-            network, kept, views = fresh_network(config, self.classes), None, None
-            set_classifier(network, _probe_of(self.probe))
+            network, kept = fresh_network(config, self.classes), None
+            set_classifier(network, probe_of(self.probe))
         strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
-        val_logits = predict_logits(network, data.val.images, config.preprocessing, device=config.device)
-        recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, views, self.all_features)
+        val_logits = self._val_logits(network)
+        recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, self.views, self.all_features)
         folds = self._cross_fit(recipe)
         for path in self.run_dir.glob("*.views"):
             path.unlink()  # large, and computed again if this training is ever repeated
@@ -107,8 +111,10 @@ class _Training:
         return TrainedModel(network, config, history, val_logits, folds, self.seconds, speed, tuple(self.sentences))
 
     def _val_logits(self, network: Classifier) -> NDArray[np.float32]:
-        config = self.config
-        return predict_logits(network, self.data.val.images, config.preprocessing, device=config.device)
+        config, val = self.config, self.data.val
+        if self.views is not None:
+            return self.views.logits(network, len(self.data.train) + np.arange(len(val)), config.device)
+        return predict_logits(network, val.images, config.preprocessing, device=config.device)
 
     def _probe(self, network: Classifier) -> float:
         """Give the network its first classifier; returns the penalty that validation chose."""
@@ -127,13 +133,13 @@ class _Training:
                 data.val.labels,
                 prior=loss_prior(config, labels, weights, self.classes),
             )
-            state = _tensors(probe) | {
+            state = probe_state(probe) | {
                 "val_logits": torch.from_numpy(probe.logits(val_features)),
                 "seconds": time.perf_counter() - started,
             }
             save_checkpoint(path, state, self.owner)
         self.probe = state
-        set_classifier(network, _probe_of(state))
+        set_classifier(network, probe_of(state))
         logits = state["val_logits"].numpy()
         score, minus_loss = validation_score(logits, data.val.labels)
         accuracy = float((logits.argmax(axis=1) == data.val.labels).mean())
@@ -151,25 +157,22 @@ class _Training:
         Where folds follow, they need every view of the validation images too; then all are computed here, and kept.
         """
         config, data = self.config, self.data
-        if config.cross_fit_folds == 0:
+        if self.views is not None and probe_views(config) == 1:
+            everyone = np.arange(len(data.train) + len(data.val))
+            self.all_features = [self.views.features(network, everyone, config.device, self.progress)]
+        elif config.cross_fit_folds == 0:
             val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
             return view_features(network, data.train, config, self.progress), val_features
-        self.all_features = view_features(network, data.train.joined(data.val), config, self.progress)
+        else:
+            self.all_features = view_features(network, data.train.joined(data.val), config, self.progress)
         return [view[: len(data.train)] for view in self.all_features], self.all_features[0][len(data.train) :]
 
-    def _fine_tune(self, network: Classifier) -> tuple[FineTuned, Views | None]:
-        config, data = self.config, self.data
+    def _fine_tune(self, network: Classifier) -> FineTuned:
+        config, data, views = self.config, self.data, self.views
         frozen = freeze_stages(network, config.frozen_stages)
-        views = self._views(network, frozen) if config.cached_views else None
         batches: Batches = (
             AugmentedImages(data.train.images, data.train.image_ids, config) if views is None else views.train
         )
-        everyone = np.arange(len(data.val))
-
-        def validate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            if views is None:
-                return self._val_logits(network), data.val.labels
-            return logits_of_views(network, frozen, views.val, everyone, config), data.val.labels
 
         tuned = fine_tune(
             network,
@@ -180,7 +183,7 @@ class _Training:
             config,
             inputs_are_maps=views is not None,
             epochs=config.epochs,
-            validate=validate,
+            validate=lambda: (self._val_logits(network), data.val.labels),
             checkpoint=self.run_dir / "epoch.pt",
             owner=self.owner,
             progress=self.progress,
@@ -192,7 +195,7 @@ class _Training:
             f"Epoch {tuned.best_epoch} of {done} was best on validation (macro-F1 {tuned.best_score:.3f})"
             + ("." if done == config.epochs else f"; stopped early ({config.epochs} were planned).")
         )
-        return tuned, views
+        return tuned
 
     def _probe_is_better(self, network: Classifier) -> bool:
         """Whether the untouched backbone predicts validation better than the fine-tuned one.
@@ -210,10 +213,11 @@ class _Training:
         )
         return better
 
-    def _views(self, network: Classifier, frozen: list[str]) -> Views | None:
+    def _compute_views(self, network: Classifier) -> Views | None:
         """Outputs of the frozen stages, or ``None`` where the network cannot be cut behind them."""
         config, data = self.config, self.data
         started = time.perf_counter()
+        frozen = freeze_stages(network, config.frozen_stages)
         network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         source = AugmentedImages(data.val.images, data.val.image_ids, config)
         example = source.inputs(np.arange(min(2, len(data.val))), 0).to(config.device)
@@ -227,6 +231,8 @@ class _Training:
                 self.run_dir / "train.views", network, data.train, config, config.cached_views, self.progress
             ),
             compute_views(self.run_dir / "val.views", network, data.val, config, 1, self.progress),
+            len(data.train),
+            frozen,
         )
         self.seconds += time.perf_counter() - started
         return views
@@ -237,23 +243,22 @@ class _Training:
         state = load_checkpoint(path, self.owner)
         if state is None:
             started = time.perf_counter()
-            spec, before = config.preprocessing, classifier_of(network)
-            features = embed(network, data.train.images, spec, device=config.device, progress=self.progress)
-            val_features = embed(network, data.val.images, spec, device=config.device)
+            before = classifier_of(network)
+            features, val_features = self._learned_features(network)
             candidates = SECOND_STAGES[config.second_stage](
                 before, features, data.train.labels, data.train.weights, None
             )
             best, after_score = best_on_validation(candidates, val_features, data.val.labels)
             before_score, _ = validation_score(before.logits(val_features), data.val.labels)
             taken = after_score > before_score
-            state = _tensors(best.classifier if taken else before) | {
+            state = probe_state(best.classifier if taken else before) | {
                 "scores": [before_score, after_score],
                 "strength": best.strength if taken else None,
                 "seconds": time.perf_counter() - started,
             }
             save_checkpoint(path, state, self.owner)
         self.seconds += state["seconds"]
-        set_classifier(network, _probe_of(state))
+        set_classifier(network, probe_of(state))
         strength: float | None = state["strength"]
         before_score, after_score = state["scores"]
         self.sentences.append(
@@ -261,6 +266,19 @@ class _Training:
             f" {after_score:.3f} after; " + ("not kept." if strength is None else f"kept (strength {strength:g}).")
         )
         return strength
+
+    def _learned_features(self, network: Classifier) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features of the training and of the validation images as they are, by the network as it stands."""
+        config, data = self.config, self.data
+        if self.views is not None:
+            everyone = np.arange(len(data.train) + len(data.val))
+            features = self.views.features(network, everyone, config.device, self.progress)
+            return features[: len(data.train)], features[len(data.train) :]
+        train, val = (
+            embed(network, part.images, config.preprocessing, device=config.device, progress=self.progress)
+            for part in (data.train, data.val)
+        )
+        return train, val
 
     def _cross_fit(self, recipe: Recipe) -> CrossFit:
         if self.config.cross_fit_folds:
@@ -275,15 +293,3 @@ class _Training:
         self.sentences.append(f"Triage thresholds rest on the {len(self.data.val)} validation images.")
         nothing = np.zeros((0, self.classes), dtype=np.float32)
         return CrossFit((), nothing, np.zeros(0, dtype=np.int64), ())
-
-
-def _tensors(classifier: LinearProbe) -> dict[str, Any]:
-    return {
-        "weight": torch.from_numpy(classifier.weight),
-        "bias": torch.from_numpy(classifier.bias),
-        "penalty": classifier.penalty,
-    }
-
-
-def _probe_of(state: dict[str, Any]) -> LinearProbe:
-    return LinearProbe(state["weight"].numpy(), state["bias"].numpy(), float(state["penalty"]))

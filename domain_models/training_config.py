@@ -132,6 +132,11 @@ class TrainingConfig(BaseModel):
         return self
 
     @property
+    def keeps_pretrained_statistics(self) -> bool:
+        """Whether batch normalisation stays as pretraining left it, so that fine-tuning can begin with the probe."""
+        return self.keep_batch_statistics and self.weights != "none"
+
+    @property
     def key(self) -> str:
         """16 hex digits that change with any value."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)

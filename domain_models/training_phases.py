@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,22 +11,14 @@ from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Architecture, Classifier, build_network
-from domain_models.batches import AugmentedImages, CachedViews
+from domain_models.batches import AugmentedImages
+from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
-from domain_models.stage_split import suffix_of
 from domain_models.training_config import LossKind, TrainingConfig
 from domain_models.training_data import LabelledImages
 
 Features = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Views:
-    """Cached outputs of the frozen stages: several views of the training images, the validation images as they are."""
-
-    train: CachedViews
-    val: CachedViews
 
 
 @dataclass(frozen=True)
@@ -75,12 +68,17 @@ def loss_prior(
     return class_frequency_prior(np.bincount(labels[weights > 0], minlength=classes))
 
 
+def probe_views(config: TrainingConfig) -> int:
+    """How many views of each image the probe sees."""
+    return config.probe_views if config.augment else 1
+
+
 def view_features(
     network: Classifier, images: LabelledImages, config: TrainingConfig, progress: Progress = SILENT
 ) -> list[Features]:
     """Features float32 [n, d] of each view: first the images as they are, then ``probe_views - 1`` augmented ones."""
     views = [embed(network, images.images, config.preprocessing, device=config.device, progress=progress)]
-    if not config.augment or config.probe_views == 1:
+    if probe_views(config) == 1:
         return views
     source = AugmentedImages(images.images, images.image_ids, config)
     total = (config.probe_views - 1) * len(images)
@@ -96,19 +94,6 @@ def view_features(
     return views
 
 
-def logits_of_views(
-    network: Classifier, frozen: list[str], views: CachedViews, positions: NDArray[np.int64], config: TrainingConfig
-) -> NDArray[np.float32]:
-    """Logits float32 [n, k] of images as they are, from their cached maps."""
-    suffix = suffix_of(network, frozen).eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(positions), 64):
-            maps = views.plain(positions[start : start + 64]).to(config.device)
-            parts.append(suffix(maps).float().cpu().numpy())
-    return np.concatenate(parts)
-
-
 def classifier_of(network: Classifier) -> LinearProbe:
     """A copy of the network's classifier."""
     layer = network.classifier
@@ -120,3 +105,17 @@ def set_classifier(network: Classifier, classifier: LinearProbe) -> None:
     with torch.no_grad():
         network.classifier.weight.copy_(torch.from_numpy(classifier.weight))
         network.classifier.bias.copy_(torch.from_numpy(classifier.bias))
+
+
+def probe_state(classifier: LinearProbe) -> dict[str, Any]:
+    """A classifier as a checkpoint keeps it."""
+    return {
+        "weight": torch.from_numpy(classifier.weight),
+        "bias": torch.from_numpy(classifier.bias),
+        "penalty": classifier.penalty,
+    }
+
+
+def probe_of(state: dict[str, Any]) -> LinearProbe:
+    """The classifier of a checkpoint."""
+    return LinearProbe(state["weight"].numpy(), state["bias"].numpy(), float(state["penalty"]))
