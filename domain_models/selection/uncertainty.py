@@ -1,0 +1,140 @@
+"""Selection by what a model predicts: low confidence, small margin, confused pairs, rare classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from data_contracts.vocabulary import ReviewReason
+from domain_models.selection.pool import UNLABELLED, Floats, Indices, Pool, Selection, joined, selection_of, take_best
+
+
+@dataclass(frozen=True)
+class NamedPair:
+    """Two classes that the model takes for one another; ``share`` of the images of both were."""
+
+    first: str
+    second: str
+    share: float
+
+
+def low_confidence(pool: Pool, budget: int, seed: int) -> Selection:
+    """Images whose most probable class is least probable (least confidence)."""
+    if not pool.classes:
+        return take_best(pool, pool.unlabelled, _nothing(pool), budget, seed, _low)
+    return take_best(pool, pool.unlabelled, 1.0 - pool.probabilities.max(axis=1), budget, seed, _low)
+
+
+def margin(pool: Pool, budget: int, seed: int) -> Selection:
+    """Images whose two most probable classes are closest to one another (margin sampling)."""
+    if len(pool.classes) < 2:
+        return low_confidence(pool, budget, seed)
+    first, second, lead = _two_best(pool.probabilities)
+
+    def reason(row: int) -> str:
+        if not np.isfinite(lead[row]):
+            return _low(row)
+        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
+
+    return take_best(pool, pool.unlabelled, 1.0 - lead, budget, seed, reason)
+
+
+def confused_pairs(pool: Pool, budget: int, seed: int) -> Selection:
+    """Images that lie between two classes which the model is known to confuse, the worst pairs first.
+
+    Score: how often the pair is confused x how evenly the image lies between the two. Pairs that were never confused
+    come after all those that were, by margin alone.
+    """
+    if len(pool.classes) < 2:
+        return low_confidence(pool, budget, seed)
+    first, second, lead = _two_best(pool.probabilities)
+    shares = _pair_shares(pool.confusion)
+    scores = (shares[first, second] + 1e-6) * (1.0 - lead)
+
+    def reason(row: int) -> str:
+        if not np.isfinite(lead[row]):
+            return _low(row)
+        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
+
+    return take_best(pool, pool.unlabelled, scores, budget, seed, reason)
+
+
+def rare_classes(pool: Pool, budget: int, seed: int) -> Selection:
+    """Images that probably belong to classes of which there are few labels.
+
+    Each choice counts as expected labels of its classes, so that the rarest class does not take the whole batch.
+    Score: sum over the classes of probability / (1 + labels, known and expected).
+    """
+    eligible = pool.unlabelled & pool.predicted
+    rest = pool.unlabelled & ~pool.predicted
+    counts = np.bincount(pool.labels[pool.labels != UNLABELLED], minlength=len(pool.classes)).astype(np.float64)
+    tie = np.random.default_rng(seed).random(len(pool.candidates)) * 1e-12
+    open_rows = np.flatnonzero(eligible)
+    values = pool.probabilities[open_rows]
+    free = np.ones(len(open_rows), dtype=bool)
+    chosen: list[int] = []
+    scores = np.full(len(pool.candidates), np.nan)
+    while len(chosen) < budget and free.any():
+        wanted = values @ (1.0 / (1.0 + counts)) + tie[open_rows]
+        place = int(np.argmax(np.where(free, wanted, -np.inf)))
+        row = int(open_rows[place])
+        chosen.append(row)
+        scores[row] = wanted[place]
+        counts += values[place]
+        free &= pool.groups[open_rows] != pool.groups[row]
+    found = selection_of(np.asarray(chosen, dtype=np.int64), scores, lambda _: ReviewReason.RARE_CLASS.value)
+    if len(found) >= budget:
+        return found
+    left = pool.without(found.indices)
+    return joined(found, take_best(left, rest & left.candidates, scores, budget - len(found), seed, _low))
+
+
+def named_pairs(confusion: ArrayLike, classes: Sequence[str], limit: int = 10) -> tuple[NamedPair, ...]:
+    """The pairs of classes that a model confuses most, in both directions together, the worst first.
+
+    Args:
+        confusion: int [k, k], rows actual, columns predicted.
+        classes: k names.
+        limit: at most so many.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    shares = _pair_shares(counts)
+    rows, columns = np.triu_indices(len(classes), 1)
+    order = np.argsort(-shares[rows, columns], kind="stable")
+    pairs = (NamedPair(classes[rows[i]], classes[columns[i]], float(shares[rows[i], columns[i]])) for i in order)
+    return tuple(pair for pair in pairs if pair.share > 0)[:limit]
+
+
+def _pair_shares(confusion: Indices) -> Floats:
+    """float64 [k, k], symmetric: images of either class that were called the other, as a share of both classes."""
+    counts = confusion.astype(np.float64)
+    mixed = counts + counts.T
+    np.fill_diagonal(mixed, 0.0)
+    totals = counts.sum(axis=1)
+    both = totals[:, None] + totals[None, :]
+    shares: Floats = np.divide(mixed, both, out=np.zeros_like(mixed), where=both > 0)
+    return shares
+
+
+def _two_best(probabilities: Floats) -> tuple[Indices, Indices, Floats]:
+    """Indices of the two most probable classes, and the lead of the first (NaN where nothing is known): [n] each."""
+    known = np.nan_to_num(probabilities, nan=0.0)
+    order = np.argsort(-known, axis=1, kind="stable")[:, :2]
+    rows = np.arange(len(known))
+    lead = known[rows, order[:, 0]] - known[rows, order[:, 1]]
+    return order[:, 0], order[:, 1], np.where(np.isfinite(probabilities).all(axis=1), lead, np.nan)
+
+
+def _pair_reason(first: str, second: str) -> str:
+    return f"{ReviewReason.CONFUSED_PAIR.value}:{first}|{second}"
+
+
+def _low(_: int) -> str:
+    return ReviewReason.LOW_CONFIDENCE.value
+
+
+def _nothing(pool: Pool) -> Floats:
+    return np.full(len(pool.candidates), np.nan)
