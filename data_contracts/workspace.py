@@ -86,6 +86,11 @@ class Workspace:
         return self.folder / "reports"
 
     @property
+    def display(self) -> Path:
+        """Display copies of images for the review app; made again where they are missing."""
+        return self.folder / "display"
+
+    @property
     def locks(self) -> Path:
         """Lock files of work under way."""
         return self.folder / "locks"
