@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -39,9 +40,8 @@ def test_it_is_the_class_activation_map_of_a_pooled_network() -> None:
         weight = network.classifier.weight[1] - network.classifier.weight.mean(dim=0)
         expected = torch.einsum("c,nchw->nhw", weight, features).clamp(min=0)[0].numpy()
     heat = class_activation(network, images, np.array([1]), SPEC)[0]
-    row, column = np.unravel_index(expected.argmax(), expected.shape)
-    peak_row, peak_column = np.unravel_index(heat.argmax(), heat.shape)
-    assert (peak_row * expected.shape[0] // 96, peak_column * expected.shape[1] // 128) == (row, column)
+    coarse = cv2.resize(heat, expected.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(coarse.ravel(), expected.ravel())[0, 1] > 0.95
 
 
 def test_the_overlay_points_at_the_object_that_makes_the_class() -> None:
