@@ -78,6 +78,27 @@ class TaskState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class Purpose(StrEnum):
+    """What the answer to a review task is for; ``audit`` and ``study`` tasks are always blind."""
+
+    REVIEW = "review"
+    AUDIT = "audit"
+    STUDY = "study"
+
+
+class Role(StrEnum):
+    """What a person may do: a reader answers tasks, an adjudicator settles disputes, a lead signs off and appoints."""
+
+    READER = "reader"
+    ADJUDICATOR = "adjudicator"
+    LEAD = "lead"
+
+    @property
+    def rank(self) -> int:
+        """0 for the narrowest role, rising; a role may do all that the ones below it may."""
+        return list(Role).index(self)
+
+
 class Decision(StrEnum):
     """What triage says of one prediction."""
 

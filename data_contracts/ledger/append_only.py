@@ -16,6 +16,13 @@ APPEND_ONLY: dict[str, tuple[str, ...]] = {
     "taxonomy_version": ("sequence",),
     "dataset_version": ("sequence",),
     "split_assignment": ("image_id",),
+    "review_round": ("round_id",),
+    "role_event": ("sequence",),
+    "decision_out": ("sequence", "decision_id", "event_id"),
+    "delivery": ("delivery_id",),
+    "promotion_request": ("sequence",),
+    "promotion_approval": ("sequence", "request"),
+    "setting_event": ("sequence",),
 }
 """Append-only tables, each with its unique columns."""
 

@@ -6,6 +6,7 @@ import math
 import re
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
@@ -42,35 +43,52 @@ def append_events(ledger: Ledger, events: Sequence[NewLabelEvent]) -> list[Label
         IntegrityError: the chain does not end where it was sealed.
     """
     for event in events:
-        _require_sound(event)
+        _require_sound(event)  # before the only writer's place is taken
     if not events:
         return []
     with ledger.writing() as connection:
-        repeated = _events_by_request(connection, events)
-        standpoints = Standpoints.load(connection, ((e.subject_kind, e.subject_id) for e in events))
-        sequence = read_head(connection, LABEL_EVENT).sequence
-        rows: list[Row] = []
-        places: list[Row] = []
-        conflicts: list[Conflict] = []
-        at = as_text(now())
-        for event in events:
-            row = repeated.get(event.request_id) if event.request_id is not None else None
-            if row is None:
-                sequence += 1
-                row = _new_row(event, sequence, at, standpoints)
-                rows.append(row)
-                if event.request_id is not None:
-                    repeated[event.request_id] = row
-                conflict = _contradiction(event, standpoints)
-                standpoints.apply(row)
-            else:
-                _require_same(event, row)
-                conflict = _contradiction(event, standpoints)
-            places.append(row)
-            if conflict is not None:
-                conflicts.append(conflict)
-        finished = {row["event_id"]: row for row in append_rows(connection, ledger.key, LABEL_EVENT, rows)}
-        insert_conflicts(connection, conflicts)
+        return append_within(connection, ledger.key, events, now())
+
+
+def append_within(
+    connection: Connection, key: bytes, events: Sequence[NewLabelEvent], at: datetime
+) -> list[LabelEvent]:
+    """:func:`append_events` within a write transaction that is under way, with what else must hold together with it.
+
+    Args:
+        connection: inside :meth:`~data_contracts.ledger.connect.Ledger.writing`.
+        key: the ledger's secret.
+        events: see :func:`append_events`.
+        at: when they were said.
+    """
+    for event in events:
+        _require_sound(event)
+    if not events:
+        return []
+    repeated = _events_by_request(connection, events)
+    standpoints = Standpoints.load(connection, ((e.subject_kind, e.subject_id) for e in events))
+    sequence = read_head(connection, LABEL_EVENT).sequence
+    rows: list[Row] = []
+    places: list[Row] = []
+    conflicts: list[Conflict] = []
+    for event in events:
+        row = repeated.get(event.request_id) if event.request_id is not None else None
+        if row is None:
+            sequence += 1
+            row = _new_row(event, sequence, as_text(at), standpoints)
+            rows.append(row)
+            if event.request_id is not None:
+                repeated[event.request_id] = row
+            conflict = _contradiction(event, standpoints)
+            standpoints.apply(row)
+        else:
+            _require_same(event, row)
+            conflict = _contradiction(event, standpoints)
+        places.append(row)
+        if conflict is not None:
+            conflicts.append(conflict)
+    finished = {row["event_id"]: row for row in append_rows(connection, key, LABEL_EVENT, rows)}
+    insert_conflicts(connection, conflicts)
     return [event_of(finished.get(row["event_id"], row)) for row in places]
 
 
@@ -157,7 +175,7 @@ def _contradiction(event: NewLabelEvent, standpoints: Standpoints) -> Conflict |
     if winner is None or not _outranks(winner, event):
         return None
     said, imported = standpoints.spelling(winner["label"]), standpoints.spelling(event.label)
-    if said == imported:
+    if said == imported or standpoints.may_mean(winner, event.label):
         return None
     return Conflict(
         kind=ConflictKind.IMPORT_AGAINST_HUMAN,

@@ -9,10 +9,15 @@ The rules, in full:
    takes back what a person decided since.
 5. Then the later event wins.
 6. ``bad_image`` makes the subject unusable until a later label of the same or a stronger source.
+7. Labels are read with today's classes: a former name means the class that it was renamed to or merged into. The label
+   of a class that was split since leaves its subject unlabelled, until an answer of any source, later than the split,
+   says which of the new classes it is; of several such answers rules 3 to 5 choose. See
+   :mod:`data_contracts.taxonomy_changes`.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +29,7 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.event_tables import event_frame_of
 from data_contracts.ledger.tables import IMAGE
 from data_contracts.ledger.taxonomies import taxonomy_in
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Action, Source, SubjectKind
 
 LABELLING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.ADJUDICATE, Action.IMPORT})
@@ -32,6 +38,7 @@ LABELLING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.ADJU
 FOLD_COLUMNS = ("subject_kind", "subject_id", "label", "source", "who", "at", "certainty", "event_id", "bad_image")
 
 _SUBJECT = ["subject_kind", "subject_id"]
+_FACTS = ("label", "source", "who", "at", "certainty", "event_id")
 _STRENGTH = {source.value: source.strength for source in Source}
 _LABELLING = {action.value for action in LABELLING}
 
@@ -63,9 +70,41 @@ class Standing:
             self.bad_marks.append(strength)
         elif event["action"] in _LABELLING and event["label"] is not None:
             self.bad_marks = [mark for mark in self.bad_marks if mark > strength]
-            rank = (strength, event["action"] != Action.IMPORT, int(event["sequence"]))
+            rank = _rank(event)
             if rank > self.rank:
                 self.winner, self.rank = event, rank
+
+
+def _rank(event: Event) -> tuple[int, bool, int]:
+    """What decides between two labels: source, given here or imported, place in the ledger."""
+    return _STRENGTH[event["source"]], event["action"] != Action.IMPORT, int(event["sequence"])
+
+
+def settled(winner: Event, events: Iterable[Event], taxonomy: Taxonomy) -> Event | None:
+    """The event that says what class a subject is of: ``winner``, unless its class was split since (rule 7).
+
+    Args:
+        winner: the event whose label holds by rules 1 to 6.
+        events: all standing events on the subject.
+        taxonomy: the current one.
+
+    Returns:
+        ``None`` where the class was split and nobody has said since which of the new ones it is.
+    """
+    split = taxonomy.split_before(winner["label"], int(winner["sequence"]))
+    possible = taxonomy.possible(winner["label"], event=int(winner["sequence"]))
+    if split is None or len(possible) <= 1:
+        return winner
+    answers = [
+        event
+        for event in events
+        if event["action"] in _LABELLING
+        and event["label"] is not None
+        and int(event["sequence"]) > split.events
+        and len(said := taxonomy.possible(event["label"], event=int(event["sequence"]))) == 1
+        and said <= possible
+    ]
+    return max(answers, key=_rank, default=None)
 
 
 def cancelled_events(undos: Iterable[tuple[str, str | None]]) -> set[str]:
@@ -149,7 +188,8 @@ def image_answers(ledger: Ledger) -> pd.DataFrame:
     Returns:
         One row per image of the ledger, by ``image_id``: ``label`` (a class of the current taxonomy where it knows the
         label or its alias), ``source, who, at, certainty, event_id`` of the event that holds (all null without a
-        label), ``bad_image`` (bool).
+        label), ``bad_image`` (bool), and ``split_label``: what was said, where its class was split since and nobody
+        has said yet which of the new ones it is (``label`` is null then).
     """
     with ledger.reading() as connection:
         events = event_frame_of(connection)
@@ -161,13 +201,46 @@ def image_answers(ledger: Ledger) -> pd.DataFrame:
         expanded = events[of_groups].merge(images, left_on="subject_id", right_on="group_id", how="inner")
         expanded = expanded.assign(subject_kind=SubjectKind.IMAGE.value, subject_id=expanded["image_id"])
         events = pd.concat([events[~of_groups], expanded[events.columns]], ignore_index=True)
-    folded = fold_labels(events).rename(columns={"subject_id": "image_id"}).drop(columns="subject_kind")
-    spelling = {label: taxonomy.resolve(label) or label for label in folded["label"].dropna().unique()}
-    result = images[["image_id"]].merge(folded.assign(label=folded["label"].map(spelling)), on="image_id", how="left")
+    folded = _read_with(taxonomy, fold_labels(events), events)
+    folded = folded.rename(columns={"subject_id": "image_id"}).drop(columns="subject_kind")
+    result = images[["image_id"]].merge(folded, on="image_id", how="left")
     result["bad_image"] = result["bad_image"].eq(True)
-    for column in ("label", "source", "who", "certainty", "event_id"):
+    for column in ("label", "source", "who", "certainty", "event_id", "split_label"):
         result[column] = result[column].astype(object).where(result[column].notna(), None)
     return result
+
+
+def _read_with(taxonomy: Taxonomy, folded: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Folded labels as classes of the current taxonomy, with a column ``split_label`` (rule 7)."""
+    affected = {label for split in taxonomy.splits for label in split.labels}
+    spelling = {label: taxonomy.resolve(label) or label for label in folded["label"].dropna().unique()}
+    read = folded.assign(label=folded["label"].map(spelling), split_label=None)
+    doubtful = folded[folded["label"].isin(affected)]
+    if doubtful.empty:
+        return read
+    subjects = doubtful[_SUBJECT].merge(events, on=_SUBJECT, how="inner").sort_values("sequence", kind="stable")
+    plain = subjects.astype(object).where(subjects.notna(), None)
+    records = [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    cancelled = cancelled_events((e["event_id"], e["undoes"]) for e in records if e["action"] == Action.UNDO)
+    standing: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in records:
+        if event["event_id"] not in cancelled:
+            standing[event["subject_kind"], event["subject_id"]].append(event)
+    columns = (doubtful[name] for name in (*_SUBJECT, "event_id"))
+    for row, kind, subject, event_id in zip(doubtful.index, *columns, strict=True):
+        said = standing[kind, subject]
+        winner = next(event for event in said if event["event_id"] == event_id)
+        holds = settled(winner, said, taxonomy)
+        if holds is None:
+            read.loc[row, "split_label"] = winner["label"]
+            read.loc[row, list(_FACTS)] = [None, None, None, pd.NaT, None, None]
+            continue
+        meant = taxonomy.possible(holds["label"], event=int(holds["sequence"]))
+        read.loc[row, list(_FACTS)] = [
+            next(iter(meant), holds["label"]),
+            *(holds[name] for name in _FACTS[1:]),
+        ]
+    return read
 
 
 def image_labels(ledger: Ledger) -> pd.DataFrame:

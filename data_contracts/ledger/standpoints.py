@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from data_contracts.ledger.chain import Row
-from data_contracts.ledger.fold import Standing, counts, standings
+from data_contracts.ledger.fold import Standing, cancelled_events, counts, settled, standings
 from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
 from data_contracts.ledger.taxonomies import taxonomy_in
@@ -56,13 +56,27 @@ class Standpoints:
             self.standing.setdefault(subject, Standing()).apply(row)
 
     def winner(self, kind: SubjectKind, subject_id: str) -> Row | None:
-        """The event whose label holds for a subject; for an image, of its own events and its group's."""
+        """The event whose label holds for a subject; for an image, of its own events and its group's.
+
+        Where the class that it says was split, it is the event that says since which of the new ones it is, if any.
+        """
         subjects = [(kind.value, subject_id)]
         if kind == SubjectKind.IMAGE and subject_id in self.group_of:
             subjects.append((SubjectKind.GROUP.value, self.group_of[subject_id]))
         candidates = [self.standing[subject] for subject in subjects if subject in self.standing]
         best = max(candidates, key=lambda standing: standing.rank, default=None)
-        return None if best is None or best.winner is None else dict(best.winner)
+        if best is None or best.winner is None:
+            return None
+        if not self.taxonomy.splits:
+            return dict(best.winner)
+        said = [row for subject in subjects for row in self.events.get(subject, ())]
+        cancelled = cancelled_events(
+            (row["event_id"], row["undoes"])
+            for row in sorted(said, key=lambda row: row["sequence"])
+            if row["action"] == Action.UNDO
+        )
+        holds = settled(best.winner, [row for row in said if row["event_id"] not in cancelled], self.taxonomy)
+        return dict(best.winner if holds is None else holds)
 
     def label(self, kind: SubjectKind, subject_id: str) -> str | None:
         """The label that holds."""
@@ -76,3 +90,7 @@ class Standpoints:
     def spelling(self, label: str) -> str:
         """The class that a label means; the label itself where the taxonomy does not know it."""
         return self.taxonomy.resolve(label) or label
+
+    def may_mean(self, row: Row, label: str) -> bool:
+        """Whether what an event said may be the class that ``label`` means now (a class may have been split since)."""
+        return self.spelling(label) in self.taxonomy.possible(row["label"], event=row["sequence"])

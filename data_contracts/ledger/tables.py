@@ -6,21 +6,11 @@ hashed comes back from any database byte for byte.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-ID = String(80)
-INSTANT = String(32)
-HASH = String(64)
-NAME = String(255)
+from data_contracts.ledger.column_kinds import HASH, ID, INSTANT, NAME
+from data_contracts.ledger.column_kinds import METADATA as METADATA
+from data_contracts.ledger.tables_review import REVIEW_TABLES as REVIEW_TABLES  # they belong to METADATA as well
 
 LEDGER_META = Table(
     "ledger_meta",
@@ -146,6 +136,7 @@ LABEL_EVENT = Table(
     Column("previous_hash", HASH, nullable=False),
     Column("hash", HASH, nullable=False),
     Index(None, "subject_id", "subject_kind"),
+    Index(None, "task_id"),
 )
 
 PROMOTION_EVENT = Table(
@@ -216,33 +207,4 @@ SPLIT_ASSIGNMENT = Table(
     Column("split", String(10), nullable=False),
     Column("dataset_version", String(40), nullable=False),
     Column("at", INSTANT, nullable=False),
-)
-
-REVIEW_TASK = Table(
-    "review_task",
-    METADATA,
-    Column("task_id", String(40), primary_key=True),
-    Column("subject_kind", String(10), nullable=False),
-    Column("subject_id", NAME, nullable=False),
-    Column("kind", String(10), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("priority", Float, nullable=False),
-    Column("model_version", String(40)),
-    Column("round", NAME, nullable=False),
-    Column("readings_required", Integer, nullable=False),
-    Column("blind", Boolean, nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("due_at", INSTANT),
-    Column("created_at", INSTANT, nullable=False),
-    Index(None, "state", "priority"),
-    Index(None, "subject_id", "subject_kind"),
-)
-
-LEASE = Table(
-    "lease",
-    METADATA,
-    Column("task_id", String(40), ForeignKey("review_task.task_id"), primary_key=True),
-    Column("who", NAME, primary_key=True),
-    Column("leased_at", INSTANT, nullable=False),
-    Column("expires_at", INSTANT, nullable=False),
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from sqlalchemy import Connection, select
 
 from data_contracts.errors import BadInput, Refused
-from data_contracts.ledger.chain import append_rows, canonical_json
+from data_contracts.ledger.chain import append_rows, canonical_json, read_head
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.instants import as_text, now
-from data_contracts.ledger.tables import TAXONOMY_VERSION
-from data_contracts.taxonomy import Taxonomy
+from data_contracts.ledger.tables import LABEL_EVENT, TAXONOMY_VERSION
+from data_contracts.taxonomy import Taxonomy, TaxonomyClass
+from data_contracts.taxonomy_changes import described
 
 
 def taxonomy_in(connection: Connection) -> Taxonomy:
@@ -63,11 +66,56 @@ def save_taxonomy(ledger: Ledger, taxonomy: Taxonomy, who: str, why: str) -> Tax
                 cause="Somebody else saved a taxonomy in the meantime.",
                 remedy="Read the current taxonomy and make the change again.",
             )
-        row = {
-            "at": as_text(now()),
-            "taxonomy": canonical_json(taxonomy.model_dump(mode="json")),
-            "who": who,
-            "why": why,
-        }
-        append_rows(connection, ledger.key, TAXONOMY_VERSION, [row])
+        _append(ledger, connection, taxonomy, who, why)
         return taxonomy
+
+
+def change_taxonomy(ledger: Ledger, change: Callable[[Taxonomy, int], Taxonomy], who: str, why: str) -> Taxonomy:
+    """Append what ``change`` makes of the current version, in one transaction with reading it.
+
+    Args:
+        ledger: where.
+        change: from the current version and the number of label events to the next version, or the same one.
+        who: who asked for it.
+        why: one sentence for the auditor.
+
+    Raises:
+        BadInput: who or why is blank, or whatever ``change`` raises.
+    """
+    if not who.strip() or not why.strip():
+        raise BadInput("A change of the taxonomy needs who decided and why.", remedy="Give --by NAME and --why TEXT.")
+    with ledger.writing() as connection:
+        current = taxonomy_in(connection)
+        taxonomy = change(current, read_head(connection, LABEL_EVENT).sequence)
+        if taxonomy != current:
+            _append(ledger, connection, taxonomy, who, why)
+        return taxonomy
+
+
+def follow_profile(ledger: Ledger, classes: Sequence[TaxonomyClass], who: str) -> tuple[Taxonomy, tuple[str, ...]]:
+    """Bring what a profile says of its classes into the ledger: see :func:`~.taxonomy_changes.described`.
+
+    Returns:
+        The taxonomy that holds now, and sentences that a person should read.
+
+    Raises:
+        BadInput: a name or alias of the profile already means another class.
+    """
+    current = current_taxonomy(ledger)
+    changed, sentences = described(current, classes)
+    if changed == current:
+        return current, sentences
+    taxonomy = change_taxonomy(
+        ledger, lambda now_current, _: described(now_current, classes)[0], who, "as the profile says"
+    )
+    return taxonomy, sentences
+
+
+def _append(ledger: Ledger, connection: Connection, taxonomy: Taxonomy, who: str, why: str) -> None:
+    row = {
+        "at": as_text(now()),
+        "taxonomy": canonical_json(taxonomy.model_dump(mode="json")),
+        "who": who,
+        "why": why,
+    }
+    append_rows(connection, ledger.key, TAXONOMY_VERSION, [row])

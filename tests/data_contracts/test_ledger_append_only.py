@@ -69,7 +69,21 @@ def full(ledger: Ledger, answer: Answer) -> Ledger:
         override=False,
         gate_report={},
     )
+    with ledger.writing() as connection:
+        for statement in REVIEW_ROWS:
+            connection.exec_driver_sql(statement)
     return ledger
+
+
+REVIEW_ROWS = (
+    "INSERT INTO review_round VALUES ('r1', '2026', NULL, NULL, NULL, '{}', 0)",
+    "INSERT INTO role_event VALUES (1, '2026', 'ann', 'lead', 'ann')",
+    "INSERT INTO decision_out VALUES (1, 'd1', '2026', 'image', 'a', 'x', 0, 0, 'ann', NULL, '{}', NULL, 'e1')",
+    "INSERT INTO delivery VALUES ('d1@csv', 'csv', 'd1', '2026')",
+    "INSERT INTO promotion_request VALUES (1, '2026', '2', '{}', 'gate', 'better')",
+    "INSERT INTO promotion_approval VALUES (1, 1, '2026', '2', 'ann', 'seen', 1)",
+    "INSERT INTO setting_event VALUES (1, '2026', 'ann', 'personal_figures', 'leads')",
+)
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
