@@ -39,10 +39,10 @@ class Judgement:
 def judge_labels(counts: Mapping[str, int], taxonomy: Taxonomy, *, allow_new_classes: bool = False) -> Judgement:
     """Decide for each distinct label whether it names a class.
 
-    With a taxonomy, labels are its names or aliases; anything else is an error. Without one (version 0) the labels
-    found become the classes, except those that occur once, begin with ``= + - @``, or look like a slip of a class at
-    least five times larger (:func:`looks_like_a_slip`). ``allow_new_classes`` accepts all of these. Never accepted:
-    control characters, empty labels, more than 200 characters.
+    With a taxonomy, labels are its names or aliases; anything else is an error, and so is a class that was split.
+    Without one (version 0) the labels found become the classes, except those that occur once, begin with ``= + - @``,
+    or look like a slip of a class at least five times larger (:func:`looks_like_a_slip`). ``allow_new_classes`` accepts
+    all of these. Never accepted: control characters, empty labels, more than 200 characters.
 
     Args:
         counts: how many images bear each label.
@@ -54,12 +54,15 @@ def judge_labels(counts: Mapping[str, int], taxonomy: Taxonomy, *, allow_new_cla
     warnings: list[str] = []
     known = list(taxonomy.names)
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        unusable = _unusable(label)
+        unusable = unusable_label(label)
         resolved = taxonomy.resolve(label)
         if unusable:
             verdicts[label] = Verdict(None, None, unusable)
         elif resolved is not None:
             verdicts[label] = Verdict(resolved)
+        elif (split := taxonomy.split_of(label)) is not None:
+            parts = " or ".join(repr(name) for name in split.into)
+            verdicts[label] = Verdict(None, None, f"The class was split since; say {parts}.")
         elif allow_new_classes:
             verdicts[label] = Verdict(label)
             new.append(label)
@@ -135,7 +138,8 @@ def _first_verdict(label: str, count: int, classes: Mapping[str, int], warnings:
     return Verdict(label)
 
 
-def _unusable(label: str) -> str | None:
+def unusable_label(label: str) -> str | None:
+    """Why a label can never be a class, or ``None``."""
     if not label:
         return "There is no label; the image is kept as unlabelled."
     if any(_is_control(c) for c in label):

@@ -12,11 +12,11 @@ from data_contracts.ledger.conflicts import conflicts_frame
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.datasets import latest_dataset, record_dataset
 from data_contracts.ledger.events import head
-from data_contracts.ledger.fold import current_labels, image_labels
+from data_contracts.ledger.fold import current_labels, image_answers
 from data_contracts.ledger.images import images_frame, occurrences_frame
 from data_contracts.ledger.near_duplicates import near_duplicates_frame
 from data_contracts.ledger.splits import assign_splits, split_assignments
-from data_contracts.ledger.taxonomies import current_taxonomy
+from data_contracts.ledger.taxonomies import follow_profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
@@ -75,7 +75,7 @@ def curate(workspace: Workspace, request: CurateRequest | None = None, progress:
     profile = workspace.require().profile
     with workspace.lock("ingest"), Ledger.open(workspace, read_settings()) as ledger:
         progress.say("Reading the ledger.")
-        taxonomy = current_taxonomy(ledger)
+        taxonomy, remarks = follow_profile(ledger, profile.taxonomy, "profile")
         anchor = head(ledger)
         items = _items(ledger, taxonomy)
         if items["label"].isna().all():
@@ -115,13 +115,14 @@ def curate(workspace: Workspace, request: CurateRequest | None = None, progress:
             record.dataset_version,
         )
         record = record_dataset(ledger, record)
-        return _report(ledger, request, record, items, manifest, result)
+        return _report(ledger, request, record, items, manifest, result, remarks)
 
 
 def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     """One row per image: ``image_id, uri, group, component, label`` (None if unusable), splits and ``why_not``."""
     images = images_frame(ledger)[["image_id", "uri", "group", "given_split"]]
-    items = images.merge(image_labels(ledger), on="image_id", how="left", validate="one_to_one")
+    answers = image_answers(ledger)[["image_id", "label", "bad_image", "split_label"]]
+    items = images.merge(answers, on="image_id", how="left", validate="one_to_one")
     pairs = near_duplicates_frame(ledger)
     bound = pairs[pairs["binding"]]
     groups = {i: (g if isinstance(g, str) else None) for i, g in zip(items["image_id"], items["group"], strict=True)}
@@ -131,6 +132,7 @@ def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     undecided = _undecided(ledger)
     why_not = pd.Series("", index=items.index)
     why_not[items["label"].isna()] = "unlabelled"
+    why_not[items["split_label"].notna()] = "split_class"
     why_not[items["label"].notna() & ~items["label"].isin(taxonomy.names)] = "unknown_class"
     why_not[items["image_id"].isin(undecided)] = "conflict"
     why_not[items["bad_image"]] = "bad_image"
@@ -210,6 +212,7 @@ def _report(
     items: pd.DataFrame,
     manifest: pd.DataFrame,
     result: SplitResult,
+    remarks: tuple[str, ...],
 ) -> CurateReport:
     pairs = near_duplicates_frame(ledger)
     conflicts = conflicts_frame(ledger)
@@ -231,5 +234,5 @@ def _report(
         conflicts=int((items["why_not"] == "conflict").sum()),
         components=int(items["component"].nunique()),
         test_edition=record.test_edition,
-        sentences=sentences_of(items, manifest, result, totals, request.minimum_count, int(mismatched)),
+        sentences=[*remarks, *sentences_of(items, manifest, result, totals, request.minimum_count, int(mismatched))],
     )

@@ -120,6 +120,7 @@ def _pool(items: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
     reasons = items.loc[(manifest["split"] == Split.POOL.value).to_numpy(), "why_not"].value_counts()
     wording = {
         "unlabelled": "without a label",
+        "split_class": "whose class was split (they wait until somebody says which of the new ones)",
         "conflict": "whose exact duplicates have different labels (kept out until a person decides)",
         "bad_image": "marked as bad",
         "unknown_class": "with a label that is no class of the taxonomy",

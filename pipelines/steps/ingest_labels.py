@@ -14,7 +14,7 @@ from data_contracts.ledger.conflicts import record_conflicts
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events, events_frame
 from data_contracts.ledger.fold import current_labels
-from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy
+from data_contracts.ledger.taxonomies import follow_profile, save_taxonomy
 from data_contracts.profile import Profile
 from data_contracts.records import Conflict, LabelError, NewLabelEvent
 from data_contracts.taxonomy import Taxonomy
@@ -51,7 +51,7 @@ def import_statements(
 
     Args:
         ledger: where.
-        profile: its taxonomy is the first, if it has one.
+        profile: what it says of its classes is brought into the taxonomy first.
         said: statements about each image, by image id.
         other_places: files with the image's bytes that were ingested before and are not part of this delivery.
         who: who is importing.
@@ -60,9 +60,7 @@ def import_statements(
     """
     labels_of = {image: [s for s in statements if s.label] for image, statements in said.items()}
     counts = Counter(label for statements in labels_of.values() for label in {s.label for s in statements})
-    taxonomy = current_taxonomy(ledger)
-    if taxonomy.version == 0 and profile.taxonomy:
-        taxonomy = save_taxonomy(ledger, Taxonomy(version=1, classes=profile.taxonomy), who, "classes of the profile")
+    taxonomy, remarks = follow_profile(ledger, profile.taxonomy, who)
     judged = judge_labels(counts, taxonomy, allow_new_classes=allow_new_classes)
     if judged.new_classes:
         taxonomy = save_taxonomy(ledger, taxonomy.extended(list(judged.new_classes)), who, f"classes found in {origin}")
@@ -102,7 +100,7 @@ def import_statements(
     for start in range(0, len(events), _EVENTS_AT_ONCE):
         append_events(ledger, events[start : start + _EVENTS_AT_ONCE])
     record_conflicts(ledger, conflicts)
-    warnings = list(judged.warnings)
+    warnings = [*remarks, *judged.warnings]
     if changed:
         warnings.append(f"{changed:,} labels replace what an earlier import said.")
     return ImportedLabels(_label_errors(said, judged), tuple(conflicts), tuple(warnings), len(events))
@@ -117,14 +115,20 @@ class _KnownLabels:
         last = imports.drop_duplicates("subject_id", keep="last")
         spelling = {label: taxonomy.resolve(label) or label for label in last["label"].dropna().unique()}
         self.imported: dict[str, str] = dict(zip(last["subject_id"], last["label"].map(spelling), strict=True))
+        self.split_away = {label for label in last["label"].dropna().unique() if taxonomy.split_of(label) is not None}
         self.imports: Counter[str] = Counter(imports["subject_id"].to_list())
         folded = current_labels(ledger)
         answered = folded[
             (folded["subject_kind"] == SubjectKind.IMAGE) & folded["label"].notna() & _is_answer(folded, events)
         ]
-        columns = (answered[name].to_list() for name in ("subject_id", "label", "who"))
+        number = answered["event_id"].map(events.set_index("event_id")["sequence"])
+        columns = (answered["subject_id"].to_list(), answered["label"].to_list(), number.to_list())
         self._answers: dict[str, tuple[str, str]] = {
-            image: (taxonomy.resolve(label) or label, who) for image, label, who in zip(*columns, strict=True)
+            image: (taxonomy.resolve(label) or label, who)
+            for image, label, who in zip(*columns[:2], answered["who"].to_list(), strict=True)
+        }
+        self._may_be: dict[str, frozenset[str]] = {
+            image: taxonomy.possible(label, event=at) for image, label, at in zip(*columns, strict=True)
         }
 
     def is_answered(self, image: str) -> bool:
@@ -134,7 +138,7 @@ class _KnownLabels:
     def contradiction(self, image: str, label: str) -> Conflict | None:
         """The conflict of an imported label with a person's answer."""
         answer, who = self._answers.get(image, (label, ""))
-        if answer == label:
+        if answer == label or label in self._may_be.get(image, ()):  # its class was split: the file may say which
             return None
         return Conflict(
             kind=ConflictKind.IMPORT_AGAINST_HUMAN,
@@ -168,7 +172,7 @@ def _other_place_conflict(
 ) -> Conflict | None:
     """A label that differs from an earlier import's is a correction, unless that one spoke of another copy."""
     imported = known.imported.get(image)
-    if imported is None or imported == name or known.is_answered(image):
+    if imported is None or imported in {name, *known.split_away} or known.is_answered(image):
         return None
     still_there = [path for path in other_places.get(image, ()) if path.exists()]
     if not still_there:

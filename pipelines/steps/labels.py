@@ -19,11 +19,10 @@ from data_contracts.ledger.events import append_events, events_frame, head, hist
 from data_contracts.ledger.fold import image_answers
 from data_contracts.ledger.image_names import ImageNames
 from data_contracts.ledger.images import find_images, images_frame, occurrences_frame
-from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy
+from data_contracts.ledger.taxonomies import follow_profile, save_taxonomy
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import Conflict, LabelEvent
-from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import ConflictKind, Source, SubjectKind
 from data_contracts.workspace import Workspace
 from pipelines.steps.labels_rows import ReadRow, ReadRows, neutralised, read_rows
@@ -60,7 +59,7 @@ def import_labels(workspace: Workspace, csv: Path, progress: Progress = SILENT) 
     """
     began = time.monotonic()
     with open_ledger(workspace) as ledger:
-        taxonomy = _taxonomy(ledger, workspace)
+        taxonomy, remarks = follow_profile(ledger, workspace.profile.taxonomy, "profile")
         read = read_rows(csv, ImageNames(ledger), taxonomy)
         if read.judgement.new_classes and read.rows:
             taxonomy = save_taxonomy(
@@ -84,7 +83,7 @@ def import_labels(workspace: Workspace, csv: Path, progress: Progress = SILENT) 
         "conflicts": conflicts,
         "superseded": superseded,
         "label_errors": [error.model_dump(mode="json") for error in read.errors],
-        "warnings": list(read.warnings),
+        "warnings": [*remarks, *read.warnings],
         "new_classes": list(read.judgement.new_classes),
         "head": end.model_dump(mode="json"),
         "seconds": round(time.monotonic() - began, 3),
@@ -192,15 +191,6 @@ def verify_labels(workspace: Workspace, progress: Progress = SILENT) -> dict[str
         "problems": list(found.problems),
         "head": end.model_dump(mode="json"),
     }
-
-
-def _taxonomy(ledger: Ledger, workspace: Workspace) -> Taxonomy:
-    """The current taxonomy; the profile's becomes the first version where none was saved."""
-    taxonomy = current_taxonomy(ledger)
-    classes = workspace.profile.taxonomy
-    if taxonomy.version == 0 and classes:
-        return save_taxonomy(ledger, Taxonomy(version=1, classes=classes), "profile", "the classes of the profile")
-    return taxonomy
 
 
 def _restating_nothing(ledger: Ledger, rows: tuple[ReadRow, ...]) -> list[ReadRow]:
