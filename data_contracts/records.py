@@ -182,3 +182,26 @@ class PromotionEvent(Record):
     ledger_head: LedgerHead
     previous_hash: str
     hash: str
+
+
+class PromotionRequest(Record):
+    """Somebody, or a sensor, asks that a model version becomes champion."""
+
+    sequence: int
+    at: datetime
+    model_version: str
+    gate_report: dict[str, Any]
+    who: str
+    why: str
+
+
+class PromotionApproval(Record):
+    """A lead's answer to a promotion request (its ``sequence``)."""
+
+    sequence: int
+    request: int
+    at: datetime
+    model_version: str
+    who: str
+    why: str
+    approved: bool

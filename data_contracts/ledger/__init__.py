@@ -17,6 +17,7 @@ Every module is a set of functions that take a :class:`~data_contracts.ledger.co
 ``splits``          which split an image belongs to, for ever
 ``datasets``        dataset versions
 ``promotions``      looks of the gate, moves of an alias
+``approvals``       promotions that wait for a lead, and the lead's answers
 ``verify``          is everything still as it was written?
 =================== ==========================================================================================
 """

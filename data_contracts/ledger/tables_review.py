@@ -116,11 +116,13 @@ DELIVERY = Table(
     METADATA,
     Column("delivery_id", NAME, primary_key=True),
     Column("sink", NAME, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("decision_id", String(40), ForeignKey("decision_out.decision_id"), nullable=False),
     Column("at", INSTANT, nullable=False),
-    Index(None, "sink", "decision_id"),
+    Index(None, "sink", "sequence"),
 )
-"""What has left, per sink; ``delivery_id`` is ``decision_id@sink``, so that nothing is recorded twice."""
+"""What has left, per sink. ``sequence`` is the decision's; ``delivery_id`` is ``decision_id@sink``, so that nothing is
+recorded twice."""
 
 PROMOTION_REQUEST = Table(
     "promotion_request",

@@ -24,6 +24,7 @@ from data_contracts.ledger.tables import LABEL_EVENT
 from data_contracts.ledger.tables_review import LEASE, SERVED
 from data_contracts.ledger.taxonomies import taxonomy_in
 from data_contracts.records import NewLabelEvent
+from data_contracts.review.outbox import publish_settled
 from data_contracts.review.records import Answer, Receipt
 from data_contracts.review.roles import admit
 from data_contracts.review.standing import READING, TaskStanding, is_second_event, standing_events, task_standing
@@ -120,6 +121,7 @@ def _decide(connection: Connection, key: bytes, who: str, answer: Answer, read_f
     (written,) = append_within(connection, key, [event], at)
     connection.execute(delete(LEASE).where(LEASE.c.task_id == task["task_id"], LEASE.c.who == who))
     state, _ = restate(connection, task, at)
+    publish_settled(connection, task, state, written, at)
     return _receipt(answer.request_id, written.model_dump(), state, second)
 
 

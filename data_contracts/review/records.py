@@ -200,3 +200,31 @@ class Person(Record):
     role: Role
     since: datetime
     by: str
+
+
+class DecisionOut(Record):
+    """One final verdict on its way out. ``decision_id`` never changes, so that a repeated delivery can be recognised.
+
+    ``verdict`` null and ``bad_image`` false: the decision that this one ``supersedes`` was taken back, and none has
+    taken its place yet. ``external_ids``: every value of every external id of the subject's images, and their file
+    names (``file_name``).
+    """
+
+    sequence: int
+    decision_id: str
+    at: datetime
+    subject_kind: SubjectKind
+    subject_id: str
+    verdict: str | None
+    bad_image: bool
+    automatic: bool
+    who: str | None
+    model_version: str | None
+    external_ids: dict[str, tuple[str, ...]]
+    supersedes: str | None
+    event_id: str | None
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether this only says that an earlier decision does not hold any more."""
+        return self.verdict is None and not self.bad_image

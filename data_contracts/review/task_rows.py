@@ -85,6 +85,8 @@ def restate(connection: Connection, task: TaskRow, at: datetime) -> tuple[TaskSt
     task_id = task["task_id"]
     standing = task_standing(events_of_task(connection, task_id))
     state = standing.state(task["readings_required"], people_in(connection))
+    if task["state"] == TaskState.WITHDRAWN and state == TaskState.OPEN:
+        state = TaskState.WITHDRAWN  # somebody took back a skip of before
     if state.value != task["state"]:
         connection.execute(update(REVIEW_TASK).where(REVIEW_TASK.c.task_id == task_id).values(state=state.value))
     if state.value not in UNSETTLED:

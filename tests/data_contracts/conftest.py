@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,10 @@ from data_contracts.ledger.images import add_images
 from data_contracts.ledger.roots import register_root
 from data_contracts.profile import shipped_profile_text
 from data_contracts.records import ImageRecord, NewLabelEvent, Occurrence
-from data_contracts.vocabulary import Action, Source
+from data_contracts.review.records import Answer as TaskAnswer
+from data_contracts.review.records import NewTask
+from data_contracts.review.tasks import add_round, tasks_frame
+from data_contracts.vocabulary import Action, Source, SubjectKind
 from data_contracts.workspace import Workspace
 
 
@@ -98,6 +103,40 @@ def add_pictures(tmp_path: Path) -> Callable[..., list[str]]:
         return [image_id(name) for name in names]
 
     return add
+
+
+@pytest.fixture
+def queue(add_pictures: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Adds images and a round with a task for each (or for ``groups``), best first; returns the task ids."""
+
+    def add(ledger: Ledger, names: Sequence[str], *, groups: dict[str, str] | None = None, **fields: Any) -> list[str]:
+        ids = dict(zip(names, add_pictures(ledger, names, groups), strict=True))
+        subjects = list(dict.fromkeys(groups.values())) if groups else list(ids.values())
+        kind = SubjectKind.GROUP if groups else SubjectKind.IMAGE
+        round_id = str(fields.pop("round_id", "round 1"))
+        facts = {"reason": "low_confidence", "subject_kind": kind} | fields
+        new = [
+            NewTask.model_validate({"priority": -float(number), "subject_id": subject, **facts})
+            for number, subject in enumerate(subjects)
+        ]
+        settings: dict[str, Any] = {"model_version": "3", "strategy": "margin", "budget": None, "seed": 0}
+        add_round(ledger, new, round_id=round_id, **settings)
+        frame = tasks_frame(ledger).set_index("subject_id")["task_id"]
+        return [frame[subject] for subject in subjects]
+
+    return add
+
+
+@pytest.fixture
+def say() -> Callable[..., TaskAnswer]:
+    """Makes an answer to a task, each with a request id of its own: ``say(task_id, "crack")``."""
+    numbers = itertools.count(1)
+
+    def make(task_id: str, label: str | None = None, **fields: Any) -> TaskAnswer:
+        facts = {"request_id": f"request {next(numbers)}", "action": Action.LABEL} | fields
+        return TaskAnswer.model_validate({"task_id": task_id, "label": label, **facts})
+
+    return make
 
 
 class Intruder:

@@ -79,7 +79,7 @@ REVIEW_ROWS = (
     "INSERT INTO review_round VALUES ('r1', '2026', NULL, NULL, NULL, '{}', 0)",
     "INSERT INTO role_event VALUES (1, '2026', 'ann', 'lead', 'ann')",
     "INSERT INTO decision_out VALUES (1, 'd1', '2026', 'image', 'a', 'x', 0, 0, 'ann', NULL, '{}', NULL, 'e1')",
-    "INSERT INTO delivery VALUES ('d1@csv', 'csv', 'd1', '2026')",
+    "INSERT INTO delivery VALUES ('d1@csv', 'csv', 1, 'd1', '2026')",
     "INSERT INTO promotion_request VALUES (1, '2026', '2', '{}', 'gate', 'better')",
     "INSERT INTO promotion_approval VALUES (1, 1, '2026', '2', 'ann', 'seen', 1)",
     "INSERT INTO setting_event VALUES (1, '2026', 'ann', 'personal_figures', 'leads')",
@@ -97,7 +97,7 @@ def test_an_append_only_table_refuses_update_delete_and_every_replacing_insert(
             f"'{name}-other'" if name in APPEND_ONLY[table] and name not in (key, "sequence") else name
             for name in columns
         )
-        kept = kept if key == "sequence" else kept.replace("sequence", "sequence + 1000", 1)
+        kept = kept if key == "sequence" or "sequence" not in APPEND_ONLY[table] else kept.replace("sequence", "sequence + 1000", 1)
         attempts += [
             f"{verb} INTO {table} ({', '.join(columns)}) SELECT {kept} FROM {table}"
             for verb in ("INSERT OR REPLACE", "REPLACE")

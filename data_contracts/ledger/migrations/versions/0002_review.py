@@ -103,12 +103,13 @@ def upgrade() -> None:
         "delivery",
         sa.Column("delivery_id", NAME, nullable=False),
         sa.Column("sink", NAME, nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("decision_id", sa.String(length=40), nullable=False),
         sa.Column("at", INSTANT, nullable=False),
         sa.ForeignKeyConstraint(["decision_id"], ["decision_out.decision_id"], name=op.f("fk_delivery_decision_id")),
         sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_delivery")),
     )
-    op.create_index(op.f("ix_delivery_sink_decision_id"), "delivery", ["sink", "decision_id"], unique=False)
+    op.create_index(op.f("ix_delivery_sink_sequence"), "delivery", ["sink", "sequence"], unique=False)
     op.create_table(
         "promotion_request",
         sa.Column("sequence", SEQUENCE, autoincrement=False, nullable=False),
