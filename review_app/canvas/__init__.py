@@ -1,0 +1,1 @@
+"""The image canvas: one Streamlit component that holds image, tools and keys."""

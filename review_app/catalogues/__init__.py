@@ -1,0 +1,1 @@
+"""Texts of the app in every language, one YAML file each."""

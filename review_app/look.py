@@ -1,0 +1,43 @@
+"""What the pages around the canvas look like, on top of the theme that ``launch`` sets."""
+
+from __future__ import annotations
+
+import streamlit as st
+from PIL import Image, ImageDraw
+
+_STYLE = """
+<style>
+.stMainBlockContainer { padding: 4.2rem 1.1rem 0; max-width: none; }
+[data-testid="stVerticalBlock"] { gap: 0.8rem; }
+header[data-testid="stHeader"] { border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
+[data-testid="stTopNavLink"], [data-testid="stTopNavLink"] span { font-size: 1.05rem; }
+.st-key-memory, .st-key-look { position: absolute; width: 0; height: 0; overflow: hidden; }
+.st-key-account { position: fixed; top: 0.55rem; right: 3.4rem; width: auto !important; z-index: 1000001; }
+.st-key-account button { min-height: 2.4rem; border-radius: 2rem; font-weight: 600; }
+.st-key-page { max-width: 76rem; margin: 0 auto; }
+.st-key-sign-in { max-width: 30rem; margin: 12vh auto 0; }
+.st-key-sign-in h1 { font-size: 2.2rem; }
+[data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
+@media (max-width: 48rem) {
+  .stMainBlockContainer { padding: 4.1rem 0.6rem 0.6rem; }
+  .st-key-account { right: 2.6rem; }
+  .st-key-account button p { max-width: 7rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+}
+</style>
+"""
+
+
+def icon() -> Image.Image:
+    """The browser tab's icon, drawn here: Streamlit would fetch a named one from elsewhere."""
+    picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.rounded_rectangle((2, 2, 61, 61), radius=16, fill=(11, 110, 143))
+    draw.ellipse((14, 20, 50, 44), outline=(255, 255, 255), width=5)
+    draw.ellipse((25, 25, 39, 39), fill=(255, 255, 255))
+    return picture
+
+
+def apply() -> None:
+    """Put the style on the page."""
+    with st.container(key="look"):
+        st.html(_STYLE)

@@ -1,0 +1,1 @@
+"""The five screens; thin over the service and the desks."""
