@@ -140,6 +140,8 @@ def judge(
 def align(probabilities: ArrayLike, have: Sequence[str], want: Sequence[str]) -> NDArray[np.float64]:
     """Columns of a model's classes put into the order of another list; classes it does not know get probability 0.
 
+    So an image of a class that a model has never heard of is always its error. Columns of one name are added up.
+
     Args:
         probabilities: float [n, len(have)].
         have: class names of the columns.
@@ -152,7 +154,8 @@ def align(probabilities: ArrayLike, have: Sequence[str], want: Sequence[str]) ->
     if unknown := sorted(set(have) - set(want)):
         raise ValueError(f"the model knows classes that are not in the taxonomy: {unknown}")
     aligned = np.zeros((len(values), len(want)))
-    aligned[:, [list(want).index(name) for name in have]] = values
+    for column, name in enumerate(have):
+        aligned[:, list(want).index(name)] += values[:, column]
     return aligned
 
 

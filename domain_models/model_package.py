@@ -27,6 +27,24 @@ ONNX_TOLERANCE = 1e-3
 """Largest difference of a logit, relative to the largest logit of the batch, between torch and ONNX Runtime."""
 
 
+class RetrainedFrom(BaseModel):
+    """Where an incremental training began and what it learned, in training images.
+
+    ``last_full_at`` and ``full_preset`` are those of the last full training among its ancestors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    champion: str
+    champion_run_key: str
+    champion_dataset_version: str | None
+    last_full_at: datetime
+    full_preset: str | None = None
+    new: int = Field(ge=0)
+    corrected: int = Field(ge=0)
+    replayed: int = Field(ge=0)
+
+
 class ModelCard(BaseModel):
     """What a model is, what it was made from, and how its output becomes a decision.
 
@@ -48,7 +66,8 @@ class ModelCard(BaseModel):
     preset: str | None = None
     choices: tuple[str, ...] = Field(default=(), description="what the preset chose, in words")
     seed: int = 0
-    parents: tuple[str, ...] = ()
+    parents: tuple[str, ...] = Field(default=(), description="model versions that training began with")
+    retrained_from: RetrainedFrom | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 

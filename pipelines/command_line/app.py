@@ -10,7 +10,14 @@ import typer
 
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
-from pipelines.command_line import verbs_data, verbs_labels, verbs_model, verbs_production, verbs_workspace
+from pipelines.command_line import (
+    verbs_data,
+    verbs_labels,
+    verbs_model,
+    verbs_production,
+    verbs_retrain,
+    verbs_workspace,
+)
 from pipelines.command_line.context import set_workspace, workspace_in_use
 
 app = typer.Typer(
@@ -30,6 +37,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "ingest": (verbs_data.ingest, "Take images and labels in."),
     "curate": (verbs_data.curate, "Bind duplicates, split, report imbalance."),
     "train": (verbs_model.train, "Train and register a candidate."),
+    "retrain": (verbs_retrain.retrain, "Learn what people answered since the champion."),
     "evaluate": (verbs_model.evaluate, "Every metric, with intervals."),
     "promote": (verbs_model.promote, "Make a model the champion, by the gate."),
     "rollback": (verbs_model.rollback, "Restore the previous champion."),

@@ -39,6 +39,15 @@ class TrainConfig(dg.Config):
     seed: int = 0
 
 
+class RetrainConfig(dg.Config):
+    """How to learn from answers; ``preset`` and ``overrides`` are for a full training."""
+
+    mode: str = "auto"
+    preset: str | None = None
+    overrides: list[str] = Field(default_factory=list)
+    seed: int = 0
+
+
 class EvaluateConfig(dg.Config):
     """Which model to judge, on which split of the newest dataset version; no model: the newest candidate."""
 

@@ -18,6 +18,7 @@ class Job(StrEnum):
     REPORT = "report"
     IMPORT_LABELS = "import_labels"
     FULL_RETRAINING = "full_retraining"
+    RETRAIN = "retrain"
 
 
 class AssetName(StrEnum):
@@ -38,6 +39,9 @@ BATCH_PARTITION = "batch"
 REPORT_KEY = "report"
 """Metadata key under which a step leaves its report (JSON); the command line reads it from there."""
 
+RETRAIN_NODE = "retrain_from_answers"
+"""The op of the job ``retrain``."""
+
 JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.INGEST: (AssetName.IMAGES,),
     Job.CURATE: (AssetName.DATASET,),
@@ -48,6 +52,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.SCORE: (AssetName.BATCH_SCORES,),
     Job.REPORT: (AssetName.HTML_REPORT,),
     Job.IMPORT_LABELS: ("import_labels_file",),
+    Job.RETRAIN: (RETRAIN_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -16,6 +16,7 @@ from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import LABELLED_SPLITS, Split
 from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
@@ -94,7 +95,7 @@ def predict_split(
         frame = read_table(path, PREDICTIONS)
         if list(frame["image_id"]) == list(rows["image_id"]) and set(columns) <= set(frame.columns):
             return _of(frame, columns, classes)
-    probabilities = _predict(workspace, registry, model_version, rows, classes, progress)
+    probabilities = _predict(workspace, registry, model_version, rows, dataset.taxonomy, progress)
     frame = pd.DataFrame(
         {
             "image_id": rows["image_id"],
@@ -122,10 +123,11 @@ def _predict(
     registry: Registry,
     model_version: str,
     rows: pd.DataFrame,
-    classes: tuple[str, ...],
+    taxonomy: Taxonomy,
     progress: Progress,
 ) -> NDArray[np.float64]:
     from domain_models.calibration import softmax
+    from domain_models.gate import align
     from domain_models.image_cache import build_image_cache
     from domain_models.inference import ImageRows
     from domain_models.model_package import read_card
@@ -133,7 +135,8 @@ def _predict(
 
     package = registry.package(model_version)
     card = read_card(package)
-    unknown = [name for name in card.classes if name not in classes]
+    meant = {name: sorted(taxonomy.possible(name, version=card.taxonomy_version)) for name in card.classes}
+    unknown = [name for name, now in meant.items() if not now]
     if unknown:
         raise Refused(
             f"Model version {model_version} decides for classes that the dataset version does not have: "
@@ -160,9 +163,10 @@ def _predict(
             logits.append(compute(images[start : start + BATCH]))
             step.advance(len(logits[-1]))
     own = softmax(np.concatenate(logits), card.temperature)
-    probabilities = np.zeros((len(ids), len(classes)))
-    probabilities[:, [classes.index(name) for name in card.classes]] = own
-    return probabilities
+    # A class that was split since is said to be each of its parts alike: the model cannot tell them apart.
+    columns = [own[:, i] / len(meant[name]) for i, name in enumerate(card.classes) for _ in meant[name]]
+    have = [now for name in card.classes for now in meant[name]]
+    return align(np.column_stack(columns), have, taxonomy.names)
 
 
 def image_cache_folder(workspace: Workspace) -> Path:

@@ -1,0 +1,321 @@
+"""Incremental training: what people answered since the champion, learned in a small fraction of a full training.
+
+1. The champion's network gets a row for each new class; its early stages stay as they are, and what they make of each
+   image is kept between retrainings (:mod:`domain_models.frozen_part`).
+2. New and corrected images are learned together with a weighted sample of the old ones (:mod:`domain_models.replay`),
+   by the stages behind the frozen ones; on images whose label did not change the network is held to what the champion
+   says (:mod:`domain_models.distillation`), so that old classes are not forgotten.
+3. A classifier fitted to the end on the champion's features is the alternative: where validation finds it better (or
+   the champion's backbone was never fine-tuned), the backbone stays as it was.
+4. The classifier is rebalanced if validation agrees.
+
+Everything random follows from the seed; each epoch is checkpointed in the run's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from data_contracts.progress import SILENT, Progress
+from domain_models.backbones import Classifier
+from domain_models.calibration import calibrated_nll
+from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
+from domain_models.distillation import remember
+from domain_models.fine_tuning import FineTuned, fine_tune
+from domain_models.frozen_part import Activations, FrozenPart
+from domain_models.linear_probe import choose_linear_probe, validation_score
+from domain_models.processor_memory import keep_freed_memory
+from domain_models.stage_split import freeze_stages, splits_exactly
+from domain_models.training import training_key
+from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
+from domain_models.training_data import CrossFit, TrainedModel, TrainingData
+from domain_models.training_phases import classifier_of, set_classifier
+from domain_models.two_stage import adjust_logits, best_on_validation
+
+EPOCHS = 3
+VIEWS_OF_CHANGED = 3
+LEARNING_RATE = 3e-4
+BATCH_SIZE = 16
+"""Small, so that few images still make enough steps."""
+
+CHAMPION_WEIGHTS = "champion"
+"""What a configuration says of its weights when training began with those of the champion."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that training goes on from: its network, its class names, and the run that made it."""
+
+    network: Classifier
+    classes: tuple[str, ...]
+    run_key: str
+
+
+@dataclass(frozen=True)
+class Increment:
+    """What is learned.
+
+    Attributes:
+        data: new, corrected and replayed training images (weights say how many images each stands for), and all
+            validation images; the classes are those of the new model.
+        changed: bool [n_train]; new or corrected since the champion.
+        class_counts: int64 [k]; training images of each class, the ones that are not replayed included.
+    """
+
+    data: TrainingData
+    changed: NDArray[np.bool_]
+    class_counts: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.changed.shape != (len(self.data.train),) or self.class_counts.shape != (len(self.data.classes),):
+            raise ValueError("changed and class_counts do not match the training images and classes")
+
+
+@dataclass(frozen=True)
+class IncrementalModel:
+    """What incremental training made. ``maps_wanted`` activation maps were used, ``maps_computed`` of them made now."""
+
+    trained: TrainedModel
+    maps_wanted: int
+    maps_computed: int
+
+
+def incremental_config(champion: TrainingConfig, network: Classifier, *, seed: int, device: str) -> TrainingConfig:
+    """How to go on from a champion: its network and preprocessing, the last stage learning for a few epochs.
+
+    Where the champion's backbone was never fine-tuned, or cannot be cut behind a stage, the classifier alone learns
+    (``epochs`` 0).
+
+    Args:
+        champion: configuration of the champion.
+        network: of the champion.
+        seed: of the new training.
+        device: a torch device.
+    """
+    stages = max(0, len(network.stages) - 1)
+    learns = champion.epochs > 0 and stages > 0 and _can_be_cut(network, stages, champion)
+    return champion.model_copy(
+        update={
+            "seed": seed,
+            "device": device,
+            "weights": CHAMPION_WEIGHTS,
+            "probe": not learns,
+            "probe_views": 1,
+            "epochs": EPOCHS if learns else 0,
+            "frozen_stages": stages if learns else 0,
+            "cached_views": VIEWS_OF_CHANGED if learns else 0,
+            "keep_batch_statistics": True,
+            "batch_size": BATCH_SIZE,
+            "learning_rate": LEARNING_RATE,
+            "warm_up_epochs": 0.3,
+            "average_decay": 0.0,
+            "early_stopping": EPOCHS,
+            "mixup_alpha": 0.0,
+            "cutmix_alpha": 0.0,
+            "loss": LossKind.CROSS_ENTROPY,
+            "second_stage": SecondStageKind.LOGIT_ADJUSTMENT,
+            "cross_fit_folds": 0,
+        }
+    )
+
+
+def learn_increment(
+    champion: Champion,
+    increment: Increment,
+    config: TrainingConfig,
+    run_dir: Path,
+    cache: Path,
+    progress: Progress = SILENT,
+) -> IncrementalModel:
+    """Train on from the champion; killed at any moment and called again, it ends where an uninterrupted run ends.
+
+    Args:
+        champion: not changed.
+        increment: what to learn.
+        config: from :func:`incremental_config`.
+        run_dir: holds the checkpoints of this training and of no other.
+        cache: folder of the activations that are kept between retrainings; may be deleted at any time.
+        progress: told of images, loss and speed.
+
+    Raises:
+        IntegrityError: ``run_dir`` belongs to another training, or a checkpoint is damaged.
+    """
+    keep_freed_memory()
+    return _Increment(champion, increment, config, run_dir, progress).run(cache)
+
+
+def increment_key(champion: Champion, increment: Increment, config: TrainingConfig) -> str:
+    """16 hex digits that change with the champion, the configuration, or any image, label or weight."""
+    content = f"{champion.run_key}\0{training_key(increment.data, config)}".encode()
+    return hashlib.sha256(content + increment.changed.tobytes() + increment.class_counts.tobytes()).hexdigest()[:16]
+
+
+def _can_be_cut(network: Classifier, stages: int, config: TrainingConfig) -> bool:
+    spec = config.preprocessing
+    device = next(network.parameters()).device
+    learning = [parameter.requires_grad for parameter in network.parameters()]
+    frozen = freeze_stages(network, stages)
+    example = torch.rand((2, 3, spec.height, spec.width), generator=torch.Generator().manual_seed(0)).to(device)
+    exact = splits_exactly(network, frozen, example, stages)
+    for parameter, wanted in zip(network.parameters(), learning, strict=True):
+        parameter.requires_grad_(wanted)
+    return exact
+
+
+class _Increment:
+    def __init__(
+        self, champion: Champion, increment: Increment, config: TrainingConfig, run_dir: Path, progress: Progress
+    ) -> None:
+        self.champion, self.increment, self.config = champion, increment, config
+        self.data, self.run_dir, self.progress = increment.data, run_dir, progress
+        self.network = regrown(champion.network, champion.classes, self.data.classes)
+        self.part = FrozenPart(self.network, config.frozen_stages, config.preprocessing)
+        self.train = np.arange(len(self.data.train), dtype=np.int64)
+        self.val = np.arange(len(self.train), len(self.train) + len(self.data.val), dtype=np.int64)
+        self.sentences: list[str] = []
+        self.rows: list[dict[str, Any]] = []
+
+    def run(self, cache: Path) -> IncrementalModel:
+        started = time.perf_counter()
+        config, data = self.config, self.data
+        views = np.ones(len(self.train) + len(self.val), dtype=np.int64)
+        views[: len(self.train)][self.increment.changed] = max(1, config.cached_views)
+        kept = self.part.activations(data.train.joined(data.val), views, config, cache, self.progress)
+        self.sentences.append(
+            f"Activations of the frozen part: {kept.wanted:,} used, {kept.computed:,} of them computed now."
+        )
+        tuned = self._learn(kept)
+        self._rebalance(kept)
+        logits = self.part.logits(kept, self.val, config.device)
+        self.sentences.append(
+            f"Triage thresholds rest on the {len(self.val)} validation images: fold models that go on from the champion"
+            " would have seen the images that they are asked about."
+        )
+        self.network.to("cpu").eval()
+        seconds = time.perf_counter() - started
+        speed = 0.0
+        if tuned is not None:  # epochs of a run that was killed count too
+            fresh = [row["images_per_second"] for row in tuned.history]
+            speed = float(np.median(fresh)) if fresh else 0.0
+        nothing = np.zeros((0, len(data.classes)), dtype=np.float32)
+        return IncrementalModel(
+            TrainedModel(
+                self.network,
+                config,
+                pd.DataFrame(self.rows),
+                logits,
+                CrossFit((), nothing, np.zeros(0, dtype=np.int64), ()),
+                seconds,
+                speed,
+                tuple(self.sentences),
+            ),
+            maps_wanted=kept.wanted,
+            maps_computed=kept.computed,
+        )
+
+    def _learn(self, kept: Activations) -> FineTuned | None:
+        """Give the network its learned weights: of the last stage or of the classifier alone, as validation says."""
+        data, device = self.data, self.config.device
+        features = self.part.features(kept, self.train, device)
+        val_features = self.part.features(kept, self.val, device)
+        labels, weights = data.train.labels, data.train.weights
+        with self.progress.step("Fitting the classifier"):
+            head = choose_linear_probe(features, labels, weights, len(data.classes), val_features, data.val.labels)
+        head_logits = head.logits(val_features)
+        self._note("classifier", 0, head_logits)
+        if self.config.epochs == 0:
+            set_classifier(self.network, head)
+            self.sentences.append("The backbone stays as it is; the classifier was fitted anew.")
+            return None
+        old_logits = classifier_of(self.champion.network).logits(features)
+        start = fit_new_rows(classifier_of(self.network), self._new_rows(), features, labels, weights)
+        set_classifier(self.network, start)
+        tuned = self._fine_tune(kept, old_logits)
+        before = calibrated_nll(head_logits, data.val.labels)
+        after = calibrated_nll(self.part.logits(kept, self.val, device), data.val.labels)
+        self.sentences.append(
+            f"Calibrated log-loss on validation: {before:.3f} with a classifier fitted on the champion's features, "
+            f"{after:.3f} with the last stage fine-tuned; "
+            + ("the backbone stays as it is." if before < after else "fine-tuning is kept.")
+        )
+        if before < after:
+            self.network.load_state_dict(
+                regrown(self.champion.network, self.champion.classes, data.classes).state_dict()
+            )
+            set_classifier(self.network, head)
+        return tuned
+
+    def _new_rows(self) -> NDArray[np.int64]:
+        known = columns_of(self.champion.classes, self.data.classes)[1]
+        return np.setdiff1d(np.arange(len(self.data.classes)), known).astype(np.int64)
+
+    def _fine_tune(self, kept: Activations, old_logits: NDArray[np.float32]) -> FineTuned:
+        data, config = self.data, self.config
+        own, columns = columns_of(self.champion.classes, data.classes)
+        memory = remember(old_logits[:, own], ~self.increment.changed, columns)
+
+        def validate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+            return self.part.logits(kept, self.val, config.device), data.val.labels
+
+        tuned = fine_tune(
+            self.network,
+            self.part.frozen,
+            kept,
+            data.train.labels,
+            data.train.weights,
+            config,
+            inputs_are_maps=True,
+            epochs=config.epochs,
+            validate=validate,
+            memory=memory,
+            checkpoint=self.run_dir / "epoch.pt",
+            owner=increment_key(self.champion, self.increment, config),
+            progress=self.progress,
+            what="Learning what changed",
+        )
+        self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
+        self.sentences.append(
+            f"Epoch {tuned.best_epoch} of {len(tuned.history)} was best on validation"
+            f" (macro-F1 {tuned.best_score:.3f})."
+        )
+        return tuned
+
+    def _rebalance(self, kept: Activations) -> None:
+        """Shift the classifier against the class frequencies if validation agrees."""
+        data, counts = self.data, self.increment.class_counts
+        before = classifier_of(self.network)
+        val_features = self.part.features(kept, self.val, self.config.device)
+        everybody = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+        candidates = adjust_logits(before, val_features, everybody, np.ones(len(everybody)))
+        best, after = best_on_validation(candidates, val_features, data.val.labels)
+        score, _ = validation_score(before.logits(val_features), data.val.labels)
+        taken = after > score
+        if taken:
+            set_classifier(self.network, best.classifier)
+        self.sentences.append(
+            f"Classifier rebalanced: validation macro-F1 {score:.3f} before, {after:.3f} after; "
+            + (f"kept (strength {best.strength:g})." if taken else "not kept.")
+        )
+
+    def _note(self, phase: str, epoch: int, logits: NDArray[np.float32]) -> None:
+        labels = self.data.val.labels
+        score, minus_loss = validation_score(logits, labels)
+        accuracy = float((logits.argmax(axis=1) == labels).mean())
+        self.rows.append(
+            {"phase": phase, "epoch": epoch, "val_loss": -minus_loss, "val_macro_f1": score, "val_accuracy": accuracy}
+        )
+
+
+def class_counts(labels: Sequence[int] | NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """int64 [k]: how many images each class has."""
+    return np.bincount(np.asarray(labels, dtype=np.int64), minlength=classes).astype(np.int64)

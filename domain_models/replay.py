@@ -1,0 +1,82 @@
+"""Which of the old images are seen again in an incremental training, and how much each of them stands for. numpy only.
+
+Few images of a frequent class are enough to remember it, while a rare class may be lost with its last image. So classes
+are drawn in proportion to the square root of their size, and each drawn image weighs as much as the images of its class
+that it stands for: the loss is, in expectation, the loss over all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST = 256
+PER_CHANGE = 2
+"""Old images seen again for each new or corrected one, but at least `LEAST`."""
+
+CHANGED_SHARE = 1 / 3
+"""The share of the loss that new and corrected images get together, if they have less: they are seen for fewer epochs
+than in a full training, and some of them contradict what the champion has learned by heart."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Old images that are seen again.
+
+    Attributes:
+        positions: int64 [m], rising.
+        weights: float64 [m]; how many images each stands for, at least 1.
+    """
+
+    positions: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+def replay_size(changed: int, unchanged: int, *, least: int = LEAST) -> int:
+    """How many of ``unchanged`` old images are seen again beside ``changed`` new and corrected ones."""
+    return min(unchanged, max(least, PER_CHANGE * changed))
+
+
+def replay_sample(labels: NDArray[np.int64], size: int, seed: int) -> Replay:
+    """Draw old images, at least one (as far as ``size`` goes) of every class.
+
+    Args:
+        labels: int64 [n] of the images whose label did not change.
+        size: how many to draw; all of them where it is at least n.
+        seed: decides which.
+    """
+    if size >= len(labels):
+        return Replay(np.arange(len(labels), dtype=np.int64), np.ones(len(labels)))
+    chance = np.random.default_rng([seed, len(labels)])
+    classes, counts = np.unique(labels, return_counts=True)
+    wanted = _allotted(counts, size)
+    positions, weights = [], []
+    for index, count, amount in zip(classes, counts, wanted, strict=True):
+        members = np.flatnonzero(labels == index)
+        positions.append(chance.choice(members, size=int(amount), replace=False))
+        weights.append(np.full(int(amount), count / max(1, amount)))
+    chosen = np.concatenate(positions).astype(np.int64)
+    order = np.argsort(chosen)
+    return Replay(chosen[order], np.concatenate(weights)[order])
+
+
+def changed_weight(changed: int, replay: Replay) -> float:
+    """The weight of each changed image, given that of the replayed ones; never below 1 or above their mean."""
+    if not changed or not len(replay.weights):
+        return 1.0
+    fair = replay.weights.sum() * CHANGED_SHARE / (1 - CHANGED_SHARE) / changed
+    return float(np.clip(fair, 1.0, replay.weights.mean()))
+
+
+def _allotted(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """int64 per class, summing to ``size``: in proportion to the square roots, never more than the class has."""
+    wanted = np.zeros(len(counts), dtype=np.int64)
+    # rarest first: what a small class cannot give is left to the larger ones
+    for done, index in enumerate(np.argsort(counts, kind="stable")):
+        rest = np.argsort(counts, kind="stable")[done:]
+        share = np.sqrt(counts[index]) / np.sqrt(counts[rest]).sum()
+        left = size - int(wanted.sum())
+        wanted[index] = min(int(counts[index]), left, max(1, round(left * share)))
+    return wanted

@@ -1,0 +1,241 @@
+"""From a trained network to a registered candidate: the same way for a full and an incremental training.
+
+The card, the package and the registered version are all made here, and named by the run key, so that nothing is
+registered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from data_contracts.blobs import Blobs
+from data_contracts.ledger.roots import registered_roots
+from data_contracts.progress import SILENT, Progress
+from data_contracts.records import DatasetVersion
+from data_contracts.settings import read_settings
+from data_contracts.vocabulary import Alias, Split
+from data_contracts.workspace import Workspace
+from domain_models import conformal
+from domain_models.calibration import cross_fitted_probabilities, fit_temperature
+from domain_models.evaluation import Evaluation
+from domain_models.image_cache import build_image_cache
+from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
+from domain_models.preprocessing import Preprocessing
+from domain_models.tracking import Registry
+from domain_models.training_data import TrainedModel, TrainingData
+from domain_models.triage import fit_triage
+from pipelines.steps.decisions import card_triage
+from pipelines.steps.evaluate import figures_of
+from pipelines.steps.ledger import open_ledger
+from pipelines.steps.predictions import Predictions, image_cache_folder
+from pipelines.steps.registry import open_registry
+
+
+class CandidateReport(BaseModel):
+    """What was trained. ``validation`` holds the figures on the validation images, with cross-fitted temperature."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_version: str
+    run_key: str
+    reused: bool
+    preset: str
+    dataset_version: str
+    choices: list[str]
+    temperature: float
+    share_automatic: float
+    expected_error: float | None
+    expected_error_ci: tuple[float, float] | None
+    triage_sentences: list[str]
+    validation: dict[str, Any]
+    training_seconds: float
+    images_per_second: float
+    seconds: float
+
+
+def prepared_data(
+    workspace: Workspace,
+    dataset: DatasetVersion,
+    manifest: pd.DataFrame,
+    spec: Preprocessing,
+    progress: Progress = SILENT,
+) -> TrainingData:
+    """The training and validation images of manifest rows, decoded as far as they are not in the image cache."""
+    labelled = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VAL.value])]
+    with open_ledger(workspace) as ledger:
+        blobs = Blobs(registered_roots(ledger))
+    cache = build_image_cache(
+        image_cache_folder(workspace),
+        list(zip(labelled["image_id"], labelled["uri"], strict=True)),
+        blobs,
+        spec,
+        processes=read_settings().processes,
+        progress=progress,
+    )
+    return TrainingData.of_manifest(manifest, dataset.taxonomy.names, cache)
+
+
+def write_candidate(
+    workspace: Workspace,
+    dataset: DatasetVersion,
+    manifest: pd.DataFrame,
+    data: TrainingData,
+    trained: TrainedModel,
+    folder: Path,
+    *,
+    preset: str,
+    choices: Sequence[str],
+    retrained_from: RetrainedFrom | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Calibrate, set the triage rule, measure on validation and write the package; returns its folder.
+
+    Args:
+        workspace: whose profile sets the limits.
+        dataset: what the model was trained on.
+        manifest: the whole manifest of ``dataset``, for the counts of its classes.
+        data: the images that it learned and validates on.
+        trained: the network.
+        folder: of the run.
+        preset: what the card calls the way it was trained.
+        choices: what was chosen before training, in words.
+        retrained_from: the champion that training went on from, if it did.
+        progress: told of each step.
+    """
+    with progress.step("Calibrating and setting the triage rule"):
+        card = _card(workspace, dataset, manifest, data, trained, preset, choices, retrained_from)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained.history.to_csv(folder / "history.csv", index=False)
+    with progress.step("Writing the model package"):
+        return save_package(folder / "package", trained.network, card)
+
+
+def registered_version(workspace: Workspace, key: str) -> str | None:
+    """The version that the run with this key registered, if it got so far."""
+    with open_registry(workspace) as registry:
+        return next((info.version for info in registry.versions() if info.run_key == key), None)
+
+
+def register_candidate(workspace: Workspace, package: Path, key: str, progress: Progress = SILENT) -> str:
+    """Register a package (once per run key, however often this is repeated or killed); returns the version."""
+    with progress.step("Registering"), open_registry(workspace) as registry:
+        return _register(registry, package, key, package.parent)
+
+
+def name_candidate(workspace: Workspace, version: str, key: str, *, reused: bool, seconds: float) -> CandidateReport:
+    """Give a version the alias candidate, and say what it is."""
+    with open_registry(workspace) as registry:
+        registry.set_alias(Alias.CANDIDATE, version)
+        card = read_card(registry.package(version))
+    rule = card.triage["rule"]
+    validation = card.metrics["validation"]
+    shown = ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
+    return CandidateReport(
+        model_version=version,
+        run_key=key,
+        reused=reused,
+        preset=card.preset or "",
+        dataset_version=card.dataset_version or "",
+        choices=list(card.choices),
+        temperature=card.temperature,
+        share_automatic=rule["share_automatic"],
+        expected_error=rule["expected_error"],
+        expected_error_ci=rule["expected_error_ci"],
+        triage_sentences=list(rule["sentences"]),
+        validation={k: validation.get(k) for name in shown for k in (name, f"{name}_ci") if k in validation},
+        training_seconds=card.metrics["training_seconds"],
+        images_per_second=card.metrics["images_per_second"],
+        seconds=seconds,
+    )
+
+
+def _card(
+    workspace: Workspace,
+    dataset: DatasetVersion,
+    manifest: pd.DataFrame,
+    data: TrainingData,
+    trained: TrainedModel,
+    preset: str,
+    choices: Sequence[str],
+    retrained_from: RetrainedFrom | None,
+) -> ModelCard:
+    profile, classes, seed = workspace.profile, data.classes, trained.config.seed
+    held_out = cross_fitted_probabilities(trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed)
+    figures = figures_of(
+        Predictions(list(data.val.image_ids), data.val.labels, list(data.val.groups), held_out, classes),
+        manifest,
+        profile,
+        seed=seed,
+    )
+    probabilities, labels, groups = held_out, data.val.labels, data.val.groups
+    if trained.cross_fit.image_ids:
+        labels, groups = trained.cross_fit.labels, trained.cross_fit.groups
+        probabilities = cross_fitted_probabilities(trained.cross_fit.logits, labels, groups=groups, seed=seed)
+    rule = fit_triage(
+        probabilities,
+        labels,
+        profile.limits,
+        classes=classes,
+        groups=groups,
+        seconds_per_image=profile.review.seconds_per_image,
+    )
+    sets = conformal.fit(probabilities, labels, coverage=profile.limits.confidence, groups=groups)
+    return ModelCard(
+        architecture=trained.network.architecture,
+        classes=classes,
+        preprocessing=trained.config.preprocessing,
+        temperature=fit_temperature(trained.val_logits, data.val.labels),
+        triage=card_triage(rule, sets),
+        dataset_version=dataset.dataset_version,
+        taxonomy_version=dataset.taxonomy.version,
+        profile_hash=profile.content_hash,
+        config=trained.config.model_dump(mode="json"),
+        preset=preset,
+        choices=(*choices, *trained.sentences),
+        seed=seed,
+        parents=(retrained_from.champion,) if retrained_from else (),
+        retrained_from=retrained_from,
+        metrics={
+            "validation": figures.model_dump(mode="json"),
+            "training_seconds": trained.seconds,
+            "images_per_second": trained.images_per_second,
+        },
+    )
+
+
+def _register(registry: Registry, package: Path, key: str, folder: Path) -> str:
+    card = read_card(package)
+    figures = Evaluation.model_validate(card.metrics["validation"]).flat()
+    lineage = card.retrained_from.model_dump(mode="json") if card.retrained_from else {}
+    return registry.register(
+        package,
+        run_key=key,
+        params={"preset": card.preset, **_flat(card.config)},
+        metrics={
+            **{f"val.{name}": value for name, value in figures.items()},
+            "training_seconds": card.metrics["training_seconds"],
+            "temperature": card.temperature,
+        },
+        tags={
+            "preset": card.preset or "",
+            "dataset_version": card.dataset_version or "",
+            "profile_hash": card.profile_hash or "",
+            **{f"retrained_from.{name}": str(value) for name, value in lineage.items() if value is not None},
+        },
+        artifacts=[folder / "history.csv"],
+    )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
