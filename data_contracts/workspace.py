@@ -81,6 +81,11 @@ class Workspace:
         return self.folder / "scores"
 
     @property
+    def inbox(self) -> Path:
+        """Folders that arrive here are production batches: scored and queued by themselves while `up` runs."""
+        return self.folder / "inbox"
+
+    @property
     def reports(self) -> Path:
         """HTML reports and their pictures."""
         return self.folder / "reports"

@@ -15,7 +15,11 @@ from pipelines.command_line import (
     verbs_labels,
     verbs_model,
     verbs_production,
+    verbs_queue,
     verbs_retrain,
+    verbs_review,
+    verbs_taxonomy,
+    verbs_up,
     verbs_workspace,
 )
 from pipelines.command_line.context import set_workspace, workspace_in_use
@@ -37,12 +41,15 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "ingest": (verbs_data.ingest, "Take images and labels in."),
     "curate": (verbs_data.curate, "Bind duplicates, split, report imbalance."),
     "train": (verbs_model.train, "Train and register a candidate."),
+    "review": (verbs_review.review, "The app in which people answer."),
     "retrain": (verbs_retrain.retrain, "Learn what people answered since the champion."),
     "evaluate": (verbs_model.evaluate, "Every metric, with intervals."),
     "promote": (verbs_model.promote, "Make a model the champion, by the gate."),
     "rollback": (verbs_model.rollback, "Restore the previous champion."),
     "models": (verbs_model.models, "List the registered models."),
     "score": (verbs_production.score, "Score a batch of files, with triage."),
+    "queue": (verbs_queue.queue, "Build a review round."),
+    "up": (verbs_up.up, "Serve Dagster, MLflow and the review app."),
     "report": (verbs_model.report, "Write an HTML report about a model."),
     "doctor": (verbs_workspace.doctor, "Check the machine and the workspace."),
 }
@@ -51,6 +58,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
 for _name, (_verb, _line) in VERBS.items():
     app.command(_name, short_help=_line)(_verb)
 app.add_typer(verbs_labels.app, name="labels")
+app.add_typer(verbs_taxonomy.app, name="taxonomy")
 
 
 @app.callback()

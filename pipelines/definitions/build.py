@@ -6,14 +6,15 @@ import dagster as dg
 
 from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import Workspace
-from pipelines.definitions import assets_data, assets_model, assets_scoring, checks
+from pipelines.definitions import assets_data, assets_model, assets_review, assets_scoring, checks
 from pipelines.definitions.jobs import ASSET_JOBS, OP_JOBS
 from pipelines.definitions.resources import Site
 from pipelines.definitions.schedules import monthly_retraining
+from pipelines.definitions.sensors import SENSORS
 
 
 def build_definitions(workspace: Workspace, progress: Progress = SILENT) -> dg.Definitions:
-    """Assets, checks, jobs and the schedule, bound to ``workspace``.
+    """Assets, checks, jobs, the schedule and the sensors, bound to ``workspace``.
 
     Raises:
         NotFound: the folder is not a workspace.
@@ -29,6 +30,7 @@ def build_definitions(workspace: Workspace, progress: Progress = SILENT) -> dg.D
             assets_model.champion,
             assets_model.html_report,
             assets_scoring.batch_scores,
+            assets_review.review_round,
         ],
         asset_checks=[
             checks.ledger_chain_verifies,
@@ -39,5 +41,6 @@ def build_definitions(workspace: Workspace, progress: Progress = SILENT) -> dg.D
         ],
         jobs=[*ASSET_JOBS, *OP_JOBS],
         schedules=[monthly_retraining(profile)],
+        sensors=SENSORS,
         resources={"site": Site(workspace, progress)},
     )

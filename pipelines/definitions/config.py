@@ -73,6 +73,12 @@ class RollbackConfig(dg.Config):
     why: str
 
 
+class ApprovalsConfig(dg.Config):
+    """Which approved promotion requests to carry out, by number."""
+
+    requests: list[int] = Field(default_factory=list)
+
+
 class ScoreConfig(dg.Config):
     """Which files to score, and where to put the table."""
 
@@ -81,6 +87,19 @@ class ScoreConfig(dg.Config):
     model: str = "champion"
     runtime: str = "auto"
     batch_size: int = 64
+
+
+class QueueConfig(dg.Config):
+    """What to build a review round from; no ``scores``: every batch that the model has scored."""
+
+    budget: int | None = None
+    strategy: str = "mix"
+    scores: list[str] = Field(default_factory=list)
+    model: str | None = None
+    hold: bool = True
+    due_hours: float = 24.0
+    copy_files: bool = False
+    seed: int = 0
 
 
 class ReportConfig(dg.Config):

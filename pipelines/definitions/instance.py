@@ -26,7 +26,16 @@ compute_logs:
   class: NoOpComputeLogManager
 telemetry:
   enabled: false
+# A run that failed is tried again only where its job asks for it (tag dagster/max_retries).
+run_retries:
+  enabled: true
+  max_retries: 0
+# One run at a time: trainings and scoring each take every core.
+concurrency:
+  runs:
+    max_concurrent_runs: 1
 """
+_OURS = "# Written by Tailsight."
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,8 @@ def open_instance(workspace: Workspace, *, put_right: bool = True) -> Iterator[D
     from dagster import DagsterInstance
 
     settings = workspace.dagster / "dagster.yaml"
-    if not settings.is_file():
+    text = settings.read_text(encoding="utf-8") if settings.is_file() else _OURS
+    if text.startswith(_OURS) and text != DAGSTER_YAML:  # somebody else's settings stay
         write_atomically(settings, DAGSTER_YAML)
     instance = DagsterInstance.from_config(str(workspace.dagster))
     try:
@@ -97,6 +107,22 @@ def reconcile(instance: DagsterInstance, workspace: Workspace) -> list[str]:
         instance.report_run_failed(run, "The process that ran this was killed. The same command goes on from there.")
         _lock_path(workspace, name).unlink(missing_ok=True)
         orphans.append(run.run_id)
+    return orphans
+
+
+def reconcile_launched_runs(instance: DagsterInstance) -> list[str]:
+    """Mark as failed every run that a daemon launched and that says it is under way; returns their run ids.
+
+    For a moment when no daemon runs: their processes ended with it. A job that asks for retries is then run again.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    launched = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    orphans = []
+    for run in instance.get_runs(RunsFilter(statuses=launched)):
+        if SESSION_TAG not in run.tags:
+            instance.report_run_failed(run, "The daemon that ran this was stopped in the middle.")
+            orphans.append(run.run_id)
     return orphans
 
 

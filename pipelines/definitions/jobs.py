@@ -5,6 +5,7 @@ import dagster as dg
 from pipelines.definitions.assets_data import import_labels_file
 from pipelines.definitions.assets_model import restore_previous_champion
 from pipelines.definitions.names import JOB_NODES, AssetName, Job
+from pipelines.definitions.ops_learning import approved_promotions_job, learn_from_answers_job
 from pipelines.definitions.ops_retrain import retrain_job
 
 
@@ -26,6 +27,6 @@ ASSET_JOBS = [
         selection=dg.AssetSelection.assets(*(AssetName(node).value for node in JOB_NODES[job])),
     )
     for job in Job
-    if job not in (Job.ROLLBACK, Job.IMPORT_LABELS, Job.RETRAIN)
+    if all(node in set(AssetName) for node in JOB_NODES[job])
 ]
-OP_JOBS = [rollback_job, import_labels_job, retrain_job]
+OP_JOBS = [rollback_job, import_labels_job, retrain_job, learn_from_answers_job, approved_promotions_job]

@@ -15,10 +15,13 @@ class Job(StrEnum):
     PROMOTE = "promote"
     ROLLBACK = "rollback"
     SCORE = "score"
+    QUEUE = "queue"
     REPORT = "report"
     IMPORT_LABELS = "import_labels"
     FULL_RETRAINING = "full_retraining"
     RETRAIN = "retrain"
+    LEARN_FROM_ANSWERS = "learn_from_answers"
+    APPROVED_PROMOTIONS = "carry_out_approvals"
 
 
 class AssetName(StrEnum):
@@ -30,6 +33,7 @@ class AssetName(StrEnum):
     EVALUATION = "evaluation"
     CHAMPION = "champion"
     BATCH_SCORES = "batch_scores"
+    REVIEW_ROUND = "review_round"
     HTML_REPORT = "html_report"
 
 
@@ -42,6 +46,12 @@ REPORT_KEY = "report"
 RETRAIN_NODE = "retrain_from_answers"
 """The op of the job ``retrain``."""
 
+SETTLE_NODE = "settle_candidate"
+"""The op that asks the gate after a retraining that a sensor started."""
+
+APPROVALS_NODE = "carry_out_approved_promotions"
+"""The op that promotes what leads have approved."""
+
 JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.INGEST: (AssetName.IMAGES,),
     Job.CURATE: (AssetName.DATASET,),
@@ -50,9 +60,12 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.PROMOTE: (AssetName.CHAMPION,),
     Job.ROLLBACK: ("restore_previous_champion",),
     Job.SCORE: (AssetName.BATCH_SCORES,),
+    Job.QUEUE: (AssetName.REVIEW_ROUND,),
     Job.REPORT: (AssetName.HTML_REPORT,),
     Job.IMPORT_LABELS: ("import_labels_file",),
     Job.RETRAIN: (RETRAIN_NODE,),
+    Job.LEARN_FROM_ANSWERS: (RETRAIN_NODE, SETTLE_NODE),
+    Job.APPROVED_PROMOTIONS: (APPROVALS_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput, Refused
+from data_contracts.ledger.approvals import request_promotion
+from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.promotions import promotions, record_look, record_promotion
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import PromotionEvent
@@ -86,8 +88,7 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
         NotFound: there is no such version, no candidate, or no dataset version.
         BadInput: who or why is blank.
     """
-    if not request.who.strip() or not request.why.strip():
-        raise BadInput("A promotion needs who decided and why.", remedy="Give --by NAME and --why TEXT.")
+    _require_words(request)
     with (
         workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
         open_registry(workspace) as registry,
@@ -97,28 +98,8 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
         champion = registry.alias(Alias.CHAMPION)
         if version == champion:
             return _already(version, promotions(ledger))
-        registry.package(version)  # whole and unchanged, or nobody's champion
-        decision, dataset_version = _judge(workspace, registry, version, champion, request.seed, progress)
-        report = PromoteReport(
-            model_version=version,
-            previous=champion,
-            promoted=decision.passed or request.override,
-            already_champion=False,
-            passed=decision.passed,
-            override=request.override and not decision.passed,
-            dataset_version=dataset_version,
-            reasons=list(decision.reasons),
-            not_gated=list(decision.not_gated),
-            gate=decision.model_dump(mode="json"),
-        )
-        record_look(
-            ledger,
-            model_version=version,
-            against=champion,
-            dataset_version=dataset_version,
-            passed=decision.passed,
-            report=decision.model_dump(mode="json"),
-        )
+        decision, dataset_version = _looked(workspace, registry, ledger, version, champion, request.seed, progress)
+        report = _report(decision, version, champion, dataset_version, promoted=decision.passed or request.override)
         if not report.promoted:
             raise GateRefused(report)
         record_promotion(
@@ -133,6 +114,31 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
             gate_report={"action": "promote", "dataset_version": dataset_version, **decision.model_dump(mode="json")},
         )
         registry.set_alias(Alias.CHAMPION, version)
+    return report
+
+
+def ask_for_promotion(workspace: Workspace, request: PromoteRequest, progress: Progress = SILENT) -> PromoteReport:
+    """Ask the gate as :func:`promote` does, and leave the alias to a lead: where the gate agrees, a request waits.
+
+    Raises:
+        GateRefused, NotFound, BadInput: as :func:`promote`.
+    """
+    _require_words(request)
+    with (
+        workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
+        open_registry(workspace) as registry,
+        open_ledger(workspace) as ledger,
+    ):
+        version = registry.resolve(request.version or Alias.CANDIDATE.value)
+        champion = registry.alias(Alias.CHAMPION)
+        if version == champion:
+            return _already(version, promotions(ledger))
+        decision, dataset_version = _looked(workspace, registry, ledger, version, champion, request.seed, progress)
+        report = _report(decision, version, champion, dataset_version, promoted=False)
+        if not decision.passed:
+            raise GateRefused(report)
+        gate_report = {"dataset_version": dataset_version, **decision.model_dump(mode="json")}
+        request_promotion(ledger, model_version=version, gate_report=gate_report, who=request.who, why=request.why)
     return report
 
 
@@ -170,6 +176,51 @@ def rollback(workspace: Workspace, *, who: str, why: str) -> RollbackReport:
         )
         registry.set_alias(Alias.CHAMPION, before)
     return RollbackReport(model_version=before, previous=current)
+
+
+def _require_words(request: PromoteRequest) -> None:
+    if not request.who.strip() or not request.why.strip():
+        raise BadInput("A promotion needs who decided and why.", remedy="Give --by NAME and --why TEXT.")
+
+
+def _looked(
+    workspace: Workspace,
+    registry: Registry,
+    ledger: Ledger,
+    version: str,
+    champion: str | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[GateDecision, str]:
+    """The gate's decision and the dataset version it looked at; the look is recorded."""
+    registry.package(version)  # whole and unchanged, or nobody's champion
+    decision, dataset_version = _judge(workspace, registry, version, champion, seed, progress)
+    record_look(
+        ledger,
+        model_version=version,
+        against=champion,
+        dataset_version=dataset_version,
+        passed=decision.passed,
+        report=decision.model_dump(mode="json"),
+    )
+    return decision, dataset_version
+
+
+def _report(
+    decision: GateDecision, version: str, champion: str | None, dataset_version: str, *, promoted: bool
+) -> PromoteReport:
+    return PromoteReport(
+        model_version=version,
+        previous=champion,
+        promoted=promoted,
+        already_champion=False,
+        passed=decision.passed,
+        override=promoted and not decision.passed,
+        dataset_version=dataset_version,
+        reasons=list(decision.reasons),
+        not_gated=list(decision.not_gated),
+        gate=decision.model_dump(mode="json"),
+    )
 
 
 def _already(version: str, history: Sequence[PromotionEvent]) -> PromoteReport:
