@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
@@ -35,21 +34,11 @@ from domain_models.fine_tuning import FineTuned, fine_tune
 from domain_models.frozen_part import Activations, FrozenPart
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
-from domain_models.stage_split import freeze_stages, splits_exactly
 from domain_models.training import training_key
-from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
+from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData
 from domain_models.training_phases import classifier_of, set_classifier
 from domain_models.two_stage import adjust_logits, best_on_validation
-
-EPOCHS = 3
-VIEWS_OF_CHANGED = 3
-LEARNING_RATE = 3e-4
-BATCH_SIZE = 16
-"""Small, so that few images still make enough steps."""
-
-CHAMPION_WEIGHTS = "champion"
-"""What a configuration says of its weights when training began with those of the champion."""
 
 
 @dataclass(frozen=True)
@@ -90,45 +79,6 @@ class IncrementalModel:
     maps_computed: int
 
 
-def incremental_config(champion: TrainingConfig, network: Classifier, *, seed: int, device: str) -> TrainingConfig:
-    """How to go on from a champion: its network and preprocessing, the last stage learning for a few epochs.
-
-    Where the champion's backbone was never fine-tuned, or cannot be cut behind a stage, the classifier alone learns
-    (``epochs`` 0).
-
-    Args:
-        champion: configuration of the champion.
-        network: of the champion.
-        seed: of the new training.
-        device: a torch device.
-    """
-    stages = max(0, len(network.stages) - 1)
-    learns = champion.epochs > 0 and stages > 0 and _can_be_cut(network, stages, champion)
-    return champion.model_copy(
-        update={
-            "seed": seed,
-            "device": device,
-            "weights": CHAMPION_WEIGHTS,
-            "probe": not learns,
-            "probe_views": 1,
-            "epochs": EPOCHS if learns else 0,
-            "frozen_stages": stages if learns else 0,
-            "cached_views": VIEWS_OF_CHANGED if learns else 0,
-            "keep_batch_statistics": True,
-            "batch_size": BATCH_SIZE,
-            "learning_rate": LEARNING_RATE,
-            "warm_up_epochs": 0.3,
-            "average_decay": 0.0,
-            "early_stopping": EPOCHS,
-            "mixup_alpha": 0.0,
-            "cutmix_alpha": 0.0,
-            "loss": LossKind.CROSS_ENTROPY,
-            "second_stage": SecondStageKind.LOGIT_ADJUSTMENT,
-            "cross_fit_folds": 0,
-        }
-    )
-
-
 def learn_increment(
     champion: Champion,
     increment: Increment,
@@ -142,7 +92,7 @@ def learn_increment(
     Args:
         champion: not changed.
         increment: what to learn.
-        config: from :func:`incremental_config`.
+        config: from :func:`~domain_models.incremental_config.incremental_config`.
         run_dir: holds the checkpoints of this training and of no other.
         cache: folder of the activations that are kept between retrainings; may be deleted at any time.
         progress: told of images, loss and speed.
@@ -158,18 +108,6 @@ def increment_key(champion: Champion, increment: Increment, config: TrainingConf
     """16 hex digits that change with the champion, the configuration, or any image, label or weight."""
     content = f"{champion.run_key}\0{training_key(increment.data, config)}".encode()
     return hashlib.sha256(content + increment.changed.tobytes() + increment.class_counts.tobytes()).hexdigest()[:16]
-
-
-def _can_be_cut(network: Classifier, stages: int, config: TrainingConfig) -> bool:
-    spec = config.preprocessing
-    device = next(network.parameters()).device
-    learning = [parameter.requires_grad for parameter in network.parameters()]
-    frozen = freeze_stages(network, stages)
-    example = torch.rand((2, 3, spec.height, spec.width), generator=torch.Generator().manual_seed(0)).to(device)
-    exact = splits_exactly(network, frozen, example, stages)
-    for parameter, wanted in zip(network.parameters(), learning, strict=True):
-        parameter.requires_grad_(wanted)
-    return exact
 
 
 class _Increment:

@@ -9,25 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.errors import BadInput, IntegrityError, NotFound
+from data_contracts.errors import BadInput, NotFound
 from data_contracts.ledger.datasets import latest_dataset
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
 from domain_models.backbones import Classifier
-from domain_models.incremental import Champion, Increment, incremental_config, learn_increment
-from domain_models.model_package import ModelCard, RetrainedFrom, load_package, read_card
+from domain_models.incremental import Champion, Increment, learn_increment
+from domain_models.incremental_config import incremental_config
+from domain_models.model_package import load_package
 from domain_models.presets import Preset
 from domain_models.replay import LEAST
-from domain_models.retraining_choice import DAYS_PER_MONTH, ChangeFacts, Mode, choose_mode
+from domain_models.retraining_choice import Mode
 from domain_models.training_config import TrainingConfig
 from pipelines.steps.candidate import (
     CandidateReport,
@@ -40,8 +38,8 @@ from pipelines.steps.candidate import (
 from pipelines.steps.curate import CurateRequest, curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
-from pipelines.steps.registry import open_registry
-from pipelines.steps.retrain_changes import Changes, Compared, Sample, compare, meanings, sample
+from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
+from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
 from pipelines.steps.train import TrainRequest, compute_device, train
 
 RETRAIN_FORMAT = 1
@@ -87,25 +85,6 @@ class RetrainReport(BaseModel):
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Before:
-    """The champion, and what it was trained on (``None`` where that cannot be read any more)."""
-
-    version: str
-    run_key: str
-    package: Path
-    card: ModelCard
-    manifest: pd.DataFrame | None
-
-    @property
-    def last_full_at(self) -> datetime:
-        return self.card.retrained_from.last_full_at if self.card.retrained_from else self.card.created_at
-
-    @property
-    def full_preset(self) -> str | None:
-        return self.card.retrained_from.full_preset if self.card.retrained_from else self.card.preset
-
-
 def retrain(
     workspace: Workspace, request: RetrainRequest, progress: Progress = SILENT, *, now: datetime | None = None
 ) -> RetrainReport:
@@ -123,18 +102,18 @@ def retrain(
         Busy: the same training is under way in another process.
     """
     began = time.monotonic()
-    wanted = _mode(request.mode)
+    wanted = parse_mode(request.mode)
     if request.overrides and wanted is not Mode.FULL:
         raise BadInput("Settings can be given by hand for a full training only.", remedy="Add --mode full.")
-    before = _champion(workspace)
+    before = former_champion(workspace)
     if before is None and wanted is Mode.INCREMENTAL:
         raise NotFound(
             "There is no champion that an incremental training could go on from.",
             remedy="Run `tailsight train`, then `tailsight promote`; or retrain with --mode full.",
         )
     dataset, manifest = _curated(workspace, progress)
-    compared = _compared(before, dataset, manifest)
-    mode, reasons = _chosen(wanted, before, compared, manifest, now or datetime.now(UTC))
+    compared = compared_with(before, dataset, manifest)
+    mode, reasons = chosen_mode(wanted, before, compared, manifest, now or datetime.now(UTC))
     report = RetrainReport(
         mode=mode.value if mode else None,
         requested=wanted.value,
@@ -165,32 +144,6 @@ def retrain(
     return report.model_copy(update={**found, "seconds": time.monotonic() - began})
 
 
-def _mode(name: str) -> Mode:
-    try:
-        return Mode(name)
-    except ValueError:
-        raise BadInput(
-            f"There is no mode {name!r}.", remedy=f"Modes: {', '.join(mode.value for mode in Mode)}."
-        ) from None
-
-
-def _champion(workspace: Workspace) -> _Before | None:
-    with open_registry(workspace) as registry:
-        version = registry.alias(Alias.CHAMPION)
-        if version is None:
-            return None
-        package = registry.package(version)
-        run_key = registry.info(version).run_key
-    card = read_card(package)
-    manifest = None
-    if card.dataset_version is not None:
-        try:
-            _, manifest = load_dataset(workspace, card.dataset_version)
-        except (NotFound, IntegrityError):
-            manifest = None
-    return _Before(version, run_key, package, card, manifest)
-
-
 def _curated(workspace: Workspace, progress: Progress) -> tuple[DatasetVersion, pd.DataFrame]:
     """A dataset version of the ledger as it stands; images keep their splits."""
     with open_ledger(workspace) as ledger:
@@ -199,48 +152,10 @@ def _curated(workspace: Workspace, progress: Progress) -> tuple[DatasetVersion, 
     return load_dataset(workspace)
 
 
-def _compared(before: _Before | None, dataset: DatasetVersion, manifest: pd.DataFrame) -> Compared | None:
-    if before is None or before.manifest is None:
-        return None
-    card, taxonomy = before.card, dataset.taxonomy
-    names_now = meanings(taxonomy, card.classes, card.taxonomy_version)
-    return compare(before.manifest, manifest, names_now, taxonomy.names, card.classes)
-
-
-def _chosen(
-    wanted: Mode, before: _Before | None, compared: Compared | None, manifest: pd.DataFrame, now: datetime
-) -> tuple[Mode | None, list[str]]:
-    """The mode and why; no mode where there is nothing to learn."""
-    if before is None:
-        return Mode.FULL, ["There is no champion to go on from."]
-    if wanted is Mode.FULL:
-        return Mode.FULL, ["A full training was asked for."]
-    if compared is not None and not compared.changes.anything_to_learn:
-        tested = compared.changes.test.changed
-        return None, [
-            f"Nothing new to learn since model version {before.version}: no label of a training or validation image "
-            "was added, corrected or taken away" + (f" ({tested} test images changed)." if tested else ".")
-        ]
-    if wanted is Mode.INCREMENTAL:
-        return Mode.INCREMENTAL, ["An incremental training was asked for."]
-    changes = compared.changes if compared else None
-    choice = choose_mode(
-        ChangeFacts(
-            changed=changes.train.changed if changes else 0,
-            training_images=max(1, int((manifest["split"] == Split.TRAIN.value).sum())),
-            new_classes=changes.new_classes if changes else {},
-            gone_classes=changes.gone_classes if changes else (),
-            months_since_full=(now - before.last_full_at).total_seconds() / 86400 / DAYS_PER_MONTH,
-            champion_readable=compared is not None,
-        )
-    )
-    return choice.mode, list(choice.reasons)
-
-
 def _learn(
     workspace: Workspace,
     request: RetrainRequest,
-    before: _Before,
+    before: FormerChampion,
     dataset: DatasetVersion,
     manifest: pd.DataFrame,
     compared: Compared,
@@ -279,7 +194,7 @@ def retrain_key(champion: str, champion_dataset: str | None, dataset: str, confi
 
 def _train(
     workspace: Workspace,
-    before: _Before,
+    before: FormerChampion,
     network: Classifier,
     dataset: DatasetVersion,
     manifest: pd.DataFrame,
@@ -298,7 +213,7 @@ def _train(
     )
     progress.say(sentence)
     data = prepared_data(workspace, dataset, chosen.manifest, config.preprocessing, progress)
-    names_now = meanings(dataset.taxonomy, card.classes, card.taxonomy_version)
+    names_now = before.names_now(dataset)
     # a class that is no more keeps a name that no class has, so that its output is left behind
     classes = tuple(names_now.get(name, f"\0{name}") for name in card.classes)
     learned = learn_increment(
@@ -318,16 +233,7 @@ def _train(
         workspace.runs / key,
         preset=Mode.INCREMENTAL.value,
         choices=(*reasons, sentence),
-        retrained_from=RetrainedFrom(
-            champion=before.version,
-            champion_run_key=before.run_key,
-            champion_dataset_version=card.dataset_version,
-            last_full_at=before.last_full_at,
-            full_preset=before.full_preset,
-            new=changes.train.new,
-            corrected=changes.train.corrected,
-            replayed=chosen.replayed,
-        ),
+        retrained_from=before.origin(changes, chosen.replayed),
         progress=progress,
     )
     version = register_candidate(workspace, package, key, progress)

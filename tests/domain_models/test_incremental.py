@@ -19,15 +19,14 @@ from domain_models.backbones import Classifier
 from domain_models.checkpoints import load_checkpoint
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
 from domain_models.incremental import (
-    CHAMPION_WEIGHTS,
     Champion,
     Increment,
     IncrementalModel,
     class_counts,
     increment_key,
-    incremental_config,
     learn_increment,
 )
+from domain_models.incremental_config import CHAMPION_WEIGHTS, incremental_config
 from domain_models.inference import ImageRows, predict_logits
 from domain_models.linear_probe import LinearProbe, macro_f1
 from domain_models.preprocessing import Preprocessing

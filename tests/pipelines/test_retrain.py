@@ -50,7 +50,7 @@ def first_champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     (folder / "tailsight.yaml").write_text(shipped_profile_text("generic"), encoding="utf-8")
     workspace = Workspace(folder)
-    ingest(workspace, IngestRequest(images=str(make_images(folder.parent / "images")), who="tester"))
+    ingest(workspace, IngestRequest(images=make_images(folder.parent / "images"), who="tester"))
     curate(workspace)
     train(workspace, TrainRequest(preset="quick", overrides=SMALL))
     promote(workspace, PromoteRequest(who="tester", why="first model"))
@@ -79,7 +79,7 @@ def correct(workspace: Workspace, count: int, split: Split = Split.TRAIN) -> lis
 def add(workspace: Workspace, per_class: int, seed: int = 50) -> None:
     """New labelled images arrive."""
     folder = make_images(workspace.folder.parent / f"new-{seed}", per_class=per_class, seed=seed)
-    ingest(workspace, IngestRequest(images=str(folder), who="tester"))
+    ingest(workspace, IngestRequest(images=folder, who="tester"))
 
 
 def add_class(workspace: Workspace, count: int) -> None:
@@ -90,7 +90,7 @@ def add_class(workspace: Workspace, count: int) -> None:
     for number in range(count):
         pixels = np.clip(texture("stripes", chance).T.astype(int) + 60, 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"bars-{number:03d}.png")
-    ingest(workspace, IngestRequest(images=str(folder.parent), who="tester", allow_new_classes=True))
+    ingest(workspace, IngestRequest(images=folder.parent, who="tester", allow_new_classes=True))
 
 
 def versions(workspace: Workspace) -> list[str]:
@@ -231,7 +231,7 @@ def test_without_a_champion_only_a_full_training_is_possible(first_champion: Pat
     workspace = Workspace(folder)
     with pytest.raises(NotFound, match="no champion that an incremental training could go on from"):
         learned(workspace)
-    ingest(workspace, IngestRequest(images=str(first_champion.parent / "images"), who="tester"))
+    ingest(workspace, IngestRequest(images=first_champion.parent / "images", who="tester"))
     report = retrain(workspace, RetrainRequest(mode="full", preset="quick", overrides=SMALL))
     assert (report.mode, report.model_version, report.changes) == ("full", "1", None)
     assert report.reasons == ["There is no champion to go on from."]
