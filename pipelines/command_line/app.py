@@ -12,6 +12,7 @@ from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from pipelines.command_line import (
     verbs_data,
+    verbs_decisions,
     verbs_labels,
     verbs_model,
     verbs_production,
@@ -59,6 +60,7 @@ for _name, (_verb, _line) in VERBS.items():
     app.command(_name, short_help=_line)(_verb)
 app.add_typer(verbs_labels.app, name="labels")
 app.add_typer(verbs_taxonomy.app, name="taxonomy")
+app.add_typer(verbs_decisions.app, name="decisions")
 
 
 @app.callback()

@@ -57,3 +57,9 @@ def summarise_queue(report: Mapping[str, Any], console: Console) -> None:
     for image_id, reason in list(report["display_failures"].items())[:5]:
         _say(console, f"No picture of {image_id[:12]}…: {reason}")
     _say(console, f"{report['waiting']:,} tasks are open. Next: tailsight review")
+
+
+def summarise_decisions(report: Mapping[str, Any], console: Console) -> None:
+    """What left, and what waits."""
+    _say(console, f"{report['delivered']:,} decisions left for {report['sink']}; {report['waiting']:,} wait.")
+    _say(console, f"{report['total']:,} decisions in all, {report['published']:,} automatic ones new.")

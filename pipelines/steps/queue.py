@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.blobs import Blobs
+from data_contracts.errors import BadInput
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import head
 from data_contracts.ledger.images import images_frame
@@ -23,8 +24,8 @@ from data_contracts.vocabulary import SubjectKind, TaskState
 from data_contracts.workspace import Workspace
 from domain_models.selection.strategies import StrategyName, parse_strategy
 from domain_models.selection.uncertainty import named_pairs
+from pipelines.steps.automatic_decisions import know_the_scored, publish_automatic
 from pipelines.steps.display_copies import Copied, make_display_copies
-from pipelines.steps.known_images import make_known
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.queue_choice import RoundChoice, choose_tasks
 from pipelines.steps.queue_model import RoundModel, load_round_model
@@ -34,6 +35,7 @@ from pipelines.steps.queue_scores import NO_SCORES, ScoredBatches, finished_scor
 from pipelines.steps.queue_tasks import new_task, prepare_tasks
 
 DUE_HOURS = 24.0
+_PATIENCE = 600.0
 _UNDER_WAY = (TaskState.OPEN, TaskState.LEASED, TaskState.ANSWERED)
 
 
@@ -92,17 +94,18 @@ def build_queue(workspace: Workspace, request: QueueRequest, progress: Progress 
     picture is not there. Killed at any moment, the same command goes on where it stopped.
 
     Raises:
-        BadInput: the strategy is unknown, or score files do not go together.
+        BadInput: the strategy is unknown, score files do not go together, or there is no image at all.
         NotFound: a score file or the model does not exist.
-        Busy: another process ingests or builds a round here.
+        Busy: another process has been building a round here for ten minutes.
     """
     began = time.monotonic()
     strategy = parse_strategy(request.strategy)
     profile = workspace.require().profile
     model, scored = _model_and_scores(workspace, request)
     budget = profile.review.budget_per_round if request.budget is None else request.budget
-    with workspace.lock("ingest"), open_ledger(workspace) as ledger:
-        added, gone = _know_the_scored(workspace, ledger, scored, copy_files=request.copy_files, progress=progress)
+    with workspace.lock("queue", wait_seconds=_PATIENCE), open_ledger(workspace) as ledger:
+        added, gone = know_the_scored(workspace, ledger, scored, copy_files=request.copy_files, progress=progress)
+        publish_automatic(workspace, ledger, scored)  # what is decided leaves, also if it is asked about to learn
         round_id = _round_id(ledger, scored, model, request, budget)
         blobs = Blobs(registered_roots(ledger))
         pool = build_pool(
@@ -115,6 +118,11 @@ def build_queue(workspace: Workspace, request: QueueRequest, progress: Progress 
             seed=request.seed,
             progress=progress,
         )
+        if not len(pool.images):
+            raise BadInput(
+                "There is no image to ask about.",
+                remedy="Ingest images with `tailsight ingest IMAGES`, or score a batch with `tailsight score`.",
+            )
         choice = choose_tasks(
             pool,
             strategy,
@@ -181,20 +189,6 @@ def _model_and_scores(workspace: Workspace, request: QueueRequest) -> tuple[Roun
         return None, NO_SCORES
     files = finished_scores(workspace, model.version)
     return model, read_scores(files, workspace=workspace, model_version=model.version)
-
-
-def _know_the_scored(
-    workspace: Workspace, ledger: Ledger, scored: ScoredBatches, *, copy_files: bool, progress: Progress
-) -> tuple[int, int]:
-    """(images new to the ledger, files that are gone)."""
-    added = gone = 0
-    for batch, rows in scored.frame.groupby("batch", sort=True):
-        known = make_known(
-            workspace, ledger, rows["path"].tolist(), batch=str(batch), copy_files=copy_files, progress=progress
-        )
-        added += known.added
-        gone += len(known.gone)
-    return added, gone
 
 
 def _round_id(

@@ -77,7 +77,9 @@ def choose_tasks(
         seed: of the choice.
     """
     images, pool = round_pool.images, round_pool.pool
-    flagged = images["flagged"].to_numpy(dtype=bool) & pool.unlabelled & hold
+    # also those with a task under way: the queue makes a hold of a learn task, and keeps the earlier due time
+    usable = ~images["bad_image"].to_numpy(dtype=bool) & (pool.labels == UNLABELLED)
+    flagged = images["flagged"].to_numpy(dtype=bool) & usable & hold
     groups_waiting = np.unique(pool.groups[flagged])
     waits = np.isin(pool.groups, groups_waiting)
     audited = _audit_rows(round_pool, audit_size(budget, review.random_audit_share))
@@ -88,7 +90,7 @@ def choose_tasks(
         for row in audited
         if not waits[row]
     ]
-    hold_images = int(np.isin(pool.groups, groups_waiting).sum())
+    hold_images = int((waits & ~images["waiting"].to_numpy(dtype=bool)).sum())
     capacity = learn_capacity(review, waiting_images=waiting_images, hold_images=hold_images)
     set_aside = images["set_aside"].to_numpy(dtype=bool) & (pool.labels == UNLABELLED)
     open_pool = pool.only(~waits & ~is_audited & ~set_aside)

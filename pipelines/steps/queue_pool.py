@@ -21,7 +21,7 @@ from data_contracts.review.tasks import tasks_frame
 from data_contracts.set_aside import is_set_aside, lot
 from data_contracts.splitting import components
 from data_contracts.taxonomy import Taxonomy
-from data_contracts.vocabulary import ConflictKind, Split, SubjectKind, TaskState
+from data_contracts.vocabulary import ConflictKind, ReviewReason, Split, SubjectKind, TaskState
 from data_contracts.workspace import Workspace
 from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.selection.pool import UNLABELLED, Pool
@@ -109,11 +109,14 @@ def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_gro
     frame = images_frame(ledger)[["image_id", "uri", "group", "mode", "width", "height", "batch"]]
     frame = frame.rename(columns={"batch": "delivery"})
     frame = frame.merge(image_answers(ledger)[["image_id", "label", "bad_image"]], on="image_id", how="left")
-    rows = scored.frame[["image_id", "batch", "reason", "decision"]].assign(flagged=scored.flagged)
-    frame = frame.merge(rows, on="image_id", how="left")
+    rows = scored.frame.reindex(columns=["image_id", "batch", "reason", "decision", "predicted"])
+    frame = frame.merge(rows.assign(flagged=scored.flagged), on="image_id", how="left")
     frame["scored"] = frame["decision"].notna()
     frame["flagged"] = frame["flagged"].eq(True)
     grouped = frame["group"].notna() & by_group
+    said = frame[grouped & frame["scored"]].groupby("group")["predicted"].nunique()
+    torn = grouped & frame["scored"] & ~frame["flagged"] & frame["group"].map(said).gt(1)
+    frame.loc[torn, ["flagged", "reason"]] = [True, ReviewReason.DISAGREEMENT.value]  # no verdict for the group
     frame["subject_kind"] = np.where(grouped, SubjectKind.GROUP.value, SubjectKind.IMAGE.value)
     frame["subject_id"] = frame["group"].where(grouped, frame["image_id"])
     frame["component"] = _components(ledger, frame)
