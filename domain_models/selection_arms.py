@@ -1,0 +1,136 @@
+"""What a strategy's answers are worth against the same number at random: replayed on embeddings that stay as they are.
+
+Every arm starts from the same labelled images, asks a reader who errs now and then, refits a linear classifier after
+each round, and is judged on images that nobody trains on. Only the choice of images differs between the arms, so
+their difference under the same seed is due to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from domain_models.calibration import softmax
+from domain_models.intervals import Interval
+from domain_models.linear_probe import LinearProbe, fit_linear_probe, macro_f1
+from domain_models.selection.pool import UNLABELLED, Pool, Strategy
+from domain_models.two_stage import adjust_logits, best_on_validation
+
+PENALTY = 1e-2
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Images that nobody trains on. ``val`` chooses the strength of the rebalancing; ``test`` is the result.
+
+    Embeddings float32 [n, d], labels int64 [n]: the classes they truly have.
+    """
+
+    val_embeddings: NDArray[np.float32]
+    val_labels: NDArray[np.int64]
+    test_embeddings: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ArmSettings:
+    """How an arm is run: rounds, answers per round, and the share of answers in which the reader errs."""
+
+    rounds: int
+    budget: int
+    reader_error: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of the differences of two arms under the same seeds, and its 95% interval (Student, over seeds)."""
+
+    mean: float
+    interval: Interval
+
+
+def run_arm(
+    pool: Pool, truth: NDArray[np.int64], judges: Judges, strategy: Strategy, settings: ArmSettings, seed: int
+) -> float:
+    """Macro-F1 on the test images after all rounds of one arm.
+
+    Args:
+        pool: as the first round sees it; rows without a label are what can be asked, and labels on file that the
+            strategy doubts.
+        truth: int64 [n]; the class each image of the pool truly has.
+        judges: who says how good the result is.
+        strategy: chooses the images.
+        settings: rounds, budget and the reader's errors.
+        seed: of the strategy and of the reader.
+    """
+    chance = np.random.default_rng([seed, 1])
+    state, probe = pool, None
+    for number in range(settings.rounds):
+        probe = _fit(state)
+        state = replace(state, probabilities=_seen_by(probe, state))
+        chosen = strategy(state, settings.budget, seed * 1000 + number).indices
+        labels, candidates = state.labels.copy(), state.candidates.copy()
+        labels[chosen] = _answers(truth[chosen], len(pool.classes), settings.reader_error, chance)
+        candidates[chosen] = False
+        state = replace(state, labels=labels, candidates=candidates)
+    return score(state, judges)
+
+
+def score(pool: Pool, judges: Judges) -> float:
+    """Macro-F1 on the test images of a linear classifier on what the pool's labels say, rebalanced by validation."""
+    probe = _fit(pool)
+    labels = pool.labels[pool.labels != UNLABELLED]
+    nothing = np.zeros((0, judges.val_embeddings.shape[1]), dtype=np.float32)
+    candidates = adjust_logits(probe, nothing, labels, np.ones(len(labels)))
+    best, _ = best_on_validation(candidates, judges.val_embeddings, judges.val_labels)
+    return macro_f1(best.classifier.logits(judges.test_embeddings).argmax(axis=1), judges.test_labels)
+
+
+def paired_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> PairedDifference:
+    """Mean and interval of ``one - other``; float64 [seeds] each, at least two, aligned by seed."""
+    differences = np.asarray(one) - np.asarray(other)
+    mean = float(differences.mean())
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * stats.sem(differences))
+    return PairedDifference(mean, (mean - reach, mean + reach))
+
+
+def compare_arms(
+    pool: Pool,
+    truth: NDArray[np.int64],
+    judges: Judges,
+    strategies: Mapping[str, Strategy],
+    settings: ArmSettings,
+    seeds: range,
+) -> dict[str, NDArray[np.float64]]:
+    """Macro-F1 float64 [seeds] of each arm, aligned by seed."""
+    return {
+        name: np.array([run_arm(pool, truth, judges, strategy, settings, seed) for seed in seeds])
+        for name, strategy in strategies.items()
+    }
+
+
+def _fit(pool: Pool) -> LinearProbe:
+    known = (pool.labels != UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
+    labels = pool.labels[known]
+    return fit_linear_probe(
+        pool.embeddings[known], labels, np.ones(len(labels)), len(pool.classes), penalty=PENALTY, iterations=50
+    )
+
+
+def _seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:
+    """Probabilities of what has no label by the newest classifier; those of labelled images stay: it has seen them."""
+    values = pool.probabilities.copy()
+    asked = (pool.labels == UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
+    values[asked] = softmax(probe.logits(pool.embeddings[asked]))
+    return values
+
+
+def _answers(truth: NDArray[np.int64], classes: int, error: float, chance: np.random.Generator) -> NDArray[np.int64]:
+    wrong = chance.random(len(truth)) < error
+    moved = (truth + chance.integers(1, classes, len(truth))) % classes
+    return np.where(wrong, moved, truth).astype(np.int64)
