@@ -38,7 +38,7 @@ REVIEW_TASK = Table(
     Column("purpose", String(10), nullable=False, server_default="review"),
     Index(None, "state", "priority"),
     Index(None, "subject_id", "subject_kind"),
-    Index(None, "state", "kind", "due_at"),
+    Index("ix_review_task_due", "state", "kind", "due_at", "priority", "task_id"),
     Index(None, "state", "kind", "priority", "task_id"),
     Index(None, "round"),
 )

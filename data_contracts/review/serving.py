@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, exists, func, or_, select
 
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.instants import as_text
@@ -82,7 +82,8 @@ def renew(
     """Keep tasks for longer; returns those that the person has still (or again, where nobody else took them)."""
     at = now or this_moment()
     with ledger.writing() as connection:
-        query = select(REVIEW_TASK).where(_T.state.in_(UNSETTLED), _free_for(who, at, _newest_round(connection)))
+        query = select(_T.task_id).where(_T.state.in_(UNSETTLED), _FREE)
+        query = query.params(who=who, at=as_text(at), newest_round=_newest_round(connection))
         free = {row.task_id for row in rows_where_in(connection, query, _T.task_id, task_ids)}
         seen_query = select(SERVED.c.task_id).where(SERVED.c.who == who)
         seen = {row.task_id for row in rows_where_in(connection, seen_query, SERVED.c.task_id, task_ids)}
@@ -110,45 +111,39 @@ def release(ledger: Ledger, who: str, task_ids: Collection[str] | None = None) -
 def waiting(ledger: Ledger, who: str, *, now: datetime | None = None) -> int:
     """How many tasks this person could be served, those that they hold included."""
     with ledger.reading() as connection:
-        available = _free_for(who, now or this_moment(), _newest_round(connection))
-        query = select(func.count()).select_from(REVIEW_TASK).where(_T.state.in_(UNSETTLED), available)
-        return connection.execute(query).scalar_one()
+        query = select(func.count()).select_from(REVIEW_TASK).where(_T.state.in_(UNSETTLED), _FREE)
+        asked = {"who": who, "at": as_text(now or this_moment()), "newest_round": _newest_round(connection)}
+        return connection.execute(query, asked).scalar_one()
 
 
 def waiting_by_prediction(ledger: Ledger, who: str, *, now: datetime | None = None) -> dict[str, int]:
     """How many tasks that are not blind wait for this person, by predicted class, most first."""
     with ledger.reading() as connection:
-        available = _free_for(who, now or this_moment(), _newest_round(connection))
         shown = and_(_T.state.in_(UNSETTLED), _T.blind.is_(False), _T.predicted.is_not(None))
         number = func.count()
-        query = select(_T.predicted, number).where(shown, available).group_by(_T.predicted).order_by(number.desc())
-        return {row[0]: row[1] for row in connection.execute(query)}
+        query = select(_T.predicted, number).where(shown, _FREE).group_by(_T.predicted).order_by(number.desc())
+        asked = {"who": who, "at": as_text(now or this_moment()), "newest_round": _newest_round(connection)}
+        return {row[0]: row[1] for row in connection.execute(query, asked)}
 
 
 def _candidates(
     connection: Connection, who: str, at: datetime, wanted: int, predicted: str | None
 ) -> Iterator[TaskRow]:
     """Rows that ``who`` may have, best first: own leases, what is due, what teaches most."""
-    limits: list[ColumnElement[bool]] = [_free_for(who, at, _newest_round(connection))]
-    if predicted is not None:
-        limits += [_T.predicted == predicted, _T.blind.is_(False)]
-    own = (
-        select(REVIEW_TASK)
-        .join(LEASE, and_(LEASE.c.task_id == _T.task_id, LEASE.c.who == who))
-        .where(_T.state.in_(UNSETTLED), *limits)
-        .order_by(LEASE.c.leased_at, _T.kind, _T.due_at, _T.priority.desc(), _T.task_id)
-    )
-    yield from connection.execute(own).mappings().all()
-    hold, learn = (
-        [select(REVIEW_TASK).where(_T.state == state, _T.kind == kind.value, *limits) for state in UNSETTLED]
-        for kind in (TaskKind.HOLD, TaskKind.LEARN)
-    )
-    due = [query.where(_T.due_at.is_not(None)).order_by(_T.due_at, _T.priority.desc()) for query in hold]
-    rows = _best(connection, due, wanted)
+    queries = _OF_ALL if predicted is None else _OF_ONE_CLASS
+    asked = {
+        "who": who,
+        "at": as_text(at),
+        "newest_round": _newest_round(connection),
+        "predicted": predicted,
+        "wanted": wanted,
+    }
+    yield from connection.execute(queries["own"], asked).mappings().all()
+    rows = [row for state in UNSETTLED for row in _due(connection, queries, state, asked)]
     yield from sorted(rows, key=lambda row: (row["due_at"], -row["priority"]))
-    rows = _best(connection, [_by_priority(query.where(_T.due_at.is_(None))) for query in hold], wanted)
+    rows = _rows(connection, [queries[f"undated {state}"] for state in UNSETTLED], asked)
     yield from sorted(rows, key=lambda row: -row["priority"])
-    rows = _best(connection, [_by_priority(query) for query in learn], wanted + WINDOW)
+    rows = _rows(connection, [queries[f"learn {state}"] for state in UNSETTLED], {**asked, "wanted": wanted + WINDOW})
     rows = sorted(rows, key=lambda row: -row["priority"])
     recent = select(SERVED.c.task_id).where(SERVED.c.who != who, SERVED.c.at > as_text(at - JUST_SHOWN))
     shown = {row.task_id for row in rows_where_in(connection, recent, SERVED.c.task_id, (r["task_id"] for r in rows))}
@@ -156,24 +151,37 @@ def _candidates(
     yield from sorted(rows, key=lambda row: row["task_id"] in shown and row["state"] == TaskState.OPEN)
 
 
-def _by_priority(query: Select[Any]) -> Select[Any]:
-    return query.order_by(_T.priority.desc(), _T.task_id.desc())  # as the index runs, backwards
+def _due(
+    connection: Connection, queries: dict[str, Select[Any]], state: str, asked: dict[str, Any]
+) -> list[TaskRow]:
+    """The ``hold`` tasks of a state that are due first; of those due at the same time, by priority.
+
+    Two walks along an index, one forwards by time and one backwards by priority: thousands of tasks of one delivery are
+    due at the same time, and sorting them for every task served would cost more than everything else.
+    """
+    rows = _rows(connection, [queries[f"due {state}"]], asked)
+    if len(rows) < asked["wanted"]:
+        return rows
+    last = rows[-1]["due_at"]
+    together = _rows(connection, [queries[f"due together {state}"]], {**asked, "due_at": last})
+    return [*(row for row in rows if row["due_at"] < last), *together]
 
 
-def _best(connection: Connection, queries: list[Select[Any]], wanted: int) -> list[TaskRow]:
-    return [row for query in queries for row in connection.execute(query.limit(wanted)).mappings()]
+def _rows(connection: Connection, queries: list[Select[Any]], asked: dict[str, Any]) -> list[TaskRow]:
+    return [row for query in queries for row in connection.execute(query, asked).mappings()]
 
 
-def _free_for(who: str, at: datetime, newest_round: str) -> ColumnElement[bool]:
+def _free() -> ColumnElement[bool]:
     """Whether a person may have a task: they have not said anything of it, and a place among its readers is free."""
     settled = or_(
-        SERVED.c.said.in_(("answered", "unsure")), and_(SERVED.c.said == "skip", SERVED.c.said_at >= newest_round)
+        SERVED.c.said.in_(("answered", "unsure")),
+        and_(SERVED.c.said == "skip", SERVED.c.said_at >= bindparam("newest_round")),
     )
-    said = exists().where(SERVED.c.task_id == _T.task_id, SERVED.c.who == who, settled)
+    said = exists().where(SERVED.c.task_id == _T.task_id, SERVED.c.who == bindparam("who"), settled)
     others = (
         select(func.count())
         .select_from(LEASE)
-        .where(LEASE.c.task_id == _T.task_id, LEASE.c.who != who, LEASE.c.expires_at > as_text(at))
+        .where(LEASE.c.task_id == _T.task_id, LEASE.c.who != bindparam("who"), LEASE.c.expires_at > bindparam("at"))
         .correlate(REVIEW_TASK)
         .scalar_subquery()
     )
@@ -182,6 +190,32 @@ def _free_for(who: str, at: datetime, newest_round: str) -> ColumnElement[bool]:
         and_(_T.state == TaskState.ANSWERED.value, others < _T.readings_required - 1),
     )
     return and_(~said, places)
+
+
+def _queries(*limits: ColumnElement[bool]) -> dict[str, Select[Any]]:
+    """The queries for candidates, made once: each follows an index, so that the length of the queue does not matter."""
+    own = (
+        select(REVIEW_TASK)
+        .join(LEASE, and_(LEASE.c.task_id == _T.task_id, LEASE.c.who == bindparam("who")))
+        .where(_T.state.in_(UNSETTLED), *limits)
+        .order_by(LEASE.c.leased_at, _T.kind, _T.due_at, _T.priority.desc(), _T.task_id)
+    )
+    queries: dict[str, Select[Any]] = {"own": own}
+    for state in UNSETTLED:
+        of_state = select(REVIEW_TASK).where(_T.state == state, *limits).limit(bindparam("wanted"))
+        hold = of_state.where(_T.kind == TaskKind.HOLD.value)
+        learn = of_state.where(_T.kind == TaskKind.LEARN.value)
+        by_priority = (_T.priority.desc(), _T.task_id.desc())  # as the index runs, backwards
+        queries[f"due {state}"] = hold.where(_T.due_at.is_not(None)).order_by(_T.due_at)
+        queries[f"due together {state}"] = hold.where(_T.due_at == bindparam("due_at")).order_by(*by_priority)
+        queries[f"undated {state}"] = hold.where(_T.due_at.is_(None)).order_by(*by_priority)
+        queries[f"learn {state}"] = learn.order_by(*by_priority)
+    return queries
+
+
+_FREE = _free()
+_OF_ALL = _queries(_FREE)
+_OF_ONE_CLASS = _queries(_FREE, _T.predicted == bindparam("predicted"), _T.blind.is_(False))
 
 
 def _newest_round(connection: Connection) -> str:

@@ -39,7 +39,9 @@ def upgrade() -> None:
         sa.Column("purpose", sa.String(length=10), nullable=False, server_default="review"),
     ):
         op.add_column("review_task", column)
-    for columns in (("state", "kind", "due_at"), ("state", "kind", "priority", "task_id"), ("round",)):
+    due = ["state", "kind", "due_at", "priority", "task_id"]
+    op.create_index(op.f("ix_review_task_due"), "review_task", due, unique=False)
+    for columns in (("state", "kind", "priority", "task_id"), ("round",)):
         op.create_index(op.f(f"ix_review_task_{'_'.join(columns)}"), "review_task", list(columns), unique=False)
     op.add_column("lease", sa.Column("reserved", sa.Boolean(), nullable=False, server_default=sa.text("false")))
     op.create_index(op.f("ix_lease_who"), "lease", ["who"], unique=False)
