@@ -39,7 +39,8 @@ class DemoImages:
         labelled: folder with the labelled images.
         labels: CSV with ``image,label,cell_type`` for them.
         batches: one folder per production batch; nobody has labelled these.
-        truth: what the experts said of the production images, by file name; only the demo's last page looks at it.
+        truth: what the experts said of each image, by file name; the factory knows it of the labelled part alone.
+        planted: file names of the labelled part whose label in the CSV is wrong on purpose.
         labelled_count: how many images are labelled.
     """
 
@@ -47,6 +48,7 @@ class DemoImages:
     labels: Path
     batches: list[Path]
     truth: Mapping[str, str]
+    planted: frozenset[str]
     labelled_count: int
 
 
@@ -77,10 +79,15 @@ def _nearest_grade(text: str) -> str:
     return min(GRADES, key=lambda grade: abs(float(grade) - float(text)))
 
 
-def lay_out(folder: Path, progress: Progress) -> DemoImages:
+def lay_out(folder: Path, progress: Progress, *, planted_share: float = 0.0) -> DemoImages:
     """Copy the images into ``folder``; doing it again copies only what is missing.
 
     The labelled part has the same mix of grades as production: the split is drawn within each grade.
+
+    Args:
+        folder: where.
+        progress: told of each image copied.
+        planted_share: share of the labelled images whose label is made wrong, as a tired person would.
     """
     images = installed_images()
     chance = random.Random(LAYOUT_SEED)  # noqa: S311 (a layout, not a secret)
@@ -106,14 +113,24 @@ def lay_out(folder: Path, progress: Progress) -> DemoImages:
                 unfinished.replace(goal)
                 step.advance()
     labels = folder / "labels.csv"
-    _write_labels(labels, [(path.name, *images[path]) for path in sorted(labelled)])
+    planted = _planted({path.name: images[path][0] for path in labelled}, planted_share)
+    rows = [(path.name, planted.get(path.name, images[path][0]), images[path][1]) for path in sorted(labelled)]
+    _write_labels(labels, rows)
     return DemoImages(
         labelled=folder / "labelled",
         labels=labels,
         batches=batches,
-        truth={path.name: images[path][0] for path in production},
+        truth={path.name: grade for path, (grade, _) in images.items()},
+        planted=frozenset(planted),
         labelled_count=len(labelled),
     )
+
+
+def _planted(labels: Mapping[str, str], share: float) -> dict[str, str]:
+    """Another grade for a share of the images, by file name."""
+    chance = random.Random(LAYOUT_SEED + 1)  # noqa: S311 (a layout, not a secret)
+    chosen = chance.sample(sorted(labels), round(share * len(labels)))
+    return {name: chance.choice([g for g in GRADES.values() if g != labels[name]]) for name in chosen}
 
 
 def _is_there(source: Path, goal: Path) -> bool:
