@@ -17,10 +17,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts.errors import ProfileError
-from data_contracts.taxonomy import TaxonomyClass
+from data_contracts.taxonomy import Taxonomy, TaxonomyClass
 from data_contracts.vocabulary import Domain, Promotion
 
-SHIPPED_PROFILES = ("generic", "solar-el", "dermoscopy")
+SHIPPED_PROFILES = ("generic", "solar-el", "dermoscopy", "radiograph", "steel-strip", "circuit-board")
 
 
 class Section(BaseModel):
@@ -143,6 +143,20 @@ class Profile(Section):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
         return value
+
+    def under(self, taxonomy: Taxonomy) -> Profile:
+        """The profile with its pass class and costs in the names that a taxonomy uses now.
+
+        What was renamed or merged is read under its new name; what was split counts for nothing, because nobody can
+        say which part is meant.
+        """
+        costs: dict[tuple[str, str], ConfusionCost] = {}
+        for cost in sorted(self.costs, key=lambda item: item.cost):  # of several that became one, the dearest holds
+            pair = taxonomy.resolve(cost.actual), taxonomy.resolve(cost.predicted)
+            if pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
+                costs[pair[0], pair[1]] = ConfusionCost(actual=pair[0], predicted=pair[1], cost=cost.cost)
+        passing = None if self.pass_class is None else taxonomy.resolve(self.pass_class)
+        return self.model_copy(update={"pass_class": passing, "costs": tuple(costs.values())})
 
     @property
     def content_hash(self) -> str:

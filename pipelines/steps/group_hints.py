@@ -26,7 +26,17 @@ def group_column_hints(values: Mapping[str, Sequence[str]], option: str = "--gro
     Args:
         values: values of each column that no option named, in row order.
     """
-    sentences = []
+    return [
+        f"The column {name!r} looks like a group: {rows:,} rows share {distinct:,} values. "
+        f"If rows with one value show the same thing, give {option} {name}; otherwise test figures "
+        "are too good."
+        for name, rows, distinct in group_columns(values)
+    ]
+
+
+def group_columns(values: Mapping[str, Sequence[str]]) -> list[tuple[str, int, int]]:
+    """Columns that look like a group, with their filled rows and distinct values; see :func:`group_column_hints`."""
+    found = []
     for name, column in values.items():
         filled = [value for value in column if value]
         distinct = len(set(filled))
@@ -34,12 +44,8 @@ def group_column_hints(values: Mapping[str, Sequence[str]], option: str = "--gro
             continue
         spelled = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
         if _GROUP_WORDS.search(spelled) or re.search(r"(^|[^a-z])id$", spelled):
-            sentences.append(
-                f"The column {name!r} looks like a group: {len(filled):,} rows share {distinct:,} values. "
-                f"If rows with one value show the same thing, give {option} {name}; otherwise test figures "
-                "are too good."
-            )
-    return sentences
+            found.append((name, len(filled), distinct))
+    return found
 
 
 def file_name_hints(paths: Iterable[str], classes: int) -> list[str]:

@@ -35,6 +35,21 @@ def initialise(workspace: Workspace, profile: str) -> InitialiseReport:
         BadInput: the folder is a file, cannot be written, or holds a workspace with another profile.
     """
     text, origin = _profile_text(profile)
+    return make_workspace(workspace, text, origin=origin)
+
+
+def make_workspace(workspace: Workspace, text: str, *, origin: str) -> InitialiseReport:
+    """Make ``workspace`` with the text of a profile; doing it again changes nothing.
+
+    Args:
+        workspace: its folder is created where it does not exist.
+        text: the profile's YAML.
+        origin: names the text in errors.
+
+    Raises:
+        ProfileError: the text is no valid profile.
+        BadInput: the folder is a file, cannot be written, or holds a workspace with another profile.
+    """
     parsed = parse_profile(text, origin=origin)
     folder = workspace.folder
     if folder.exists() and not folder.is_dir():
