@@ -63,6 +63,8 @@ def summarise_evaluate(report: Mapping[str, Any], console: Console) -> None:
         f"  {'decided automatically':30s} {percent(report['coverage_at_limit'])}, leaving "
         f"{report['reader_hours_per_1000']:.1f} reader hours per 1,000 images",
     )
+    for remark in report.get("remarks", ()):
+        _say(console, remark)
     table = Table("class", "images", "precision", "recall (95% interval)", "F1")
     for name, one in report["per_class"].items():
         recall = "-" if one["recall"] is None else f"{one['recall']:.3f}{interval(one['recall_ci'])}"

@@ -19,6 +19,7 @@ from domain_models.triage import TriageOutcome
 from domain_models.triage import measure as measure_triage
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import Decider
+from pipelines.steps.model_classes import remarks_on_model
 from pipelines.steps.predictions import Predictions, parse_split, predict_split
 from pipelines.steps.registry import open_registry, resolve_model
 
@@ -34,7 +35,10 @@ class EvaluateRequest(BaseModel):
 
 
 class EvaluateReport(BaseModel):
-    """The figures of one model on one split, and what its triage rule does there."""
+    """The figures of one model on one split, and what its triage rule does there.
+
+    ``remarks`` say where the classes have changed since the model was trained, so that figures need care.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +47,7 @@ class EvaluateReport(BaseModel):
     split: str
     figures: Evaluation
     triage: TriageOutcome
+    remarks: list[str] = []
 
     def as_one(self) -> dict[str, Any]:
         """One flat object: the JSON of ``tailsight evaluate``."""
@@ -65,13 +70,14 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, progress: Progress 
         version = resolve_model(registry, request.model)
         dataset, manifest = load_dataset(workspace)
         predictions = predict_split(workspace, registry, version, dataset, manifest, split, progress)
-        decider = Decider.from_card(read_card(registry.package(version)))
+        card = read_card(registry.package(version))
+        decider = Decider.from_card(card)
         with progress.step("Measuring with intervals"):
             report = EvaluateReport(
                 model_version=version,
                 dataset_version=dataset.dataset_version,
                 split=split.value,
-                figures=figures_of(predictions, manifest, workspace.profile, seed=request.seed),
+                figures=figures_of(predictions, manifest, workspace.profile.under(dataset.taxonomy), seed=request.seed),
                 triage=measure_triage(
                     predictions.probabilities,
                     predictions.labels,
@@ -79,6 +85,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, progress: Progress 
                     predictions.classes,
                     groups=predictions.components,
                 ),
+                remarks=remarks_on_model(version, card.classes, card.taxonomy_version, dataset.taxonomy),
             )
         registry.log_metrics(version, {f"{split.value}.{k}": v for k, v in report.figures.flat().items()})
     return report

@@ -24,6 +24,7 @@ from domain_models.model_package import read_card
 from domain_models.tracking import Registry
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
+from pipelines.steps.model_classes import indistinct, joined
 from pipelines.steps.predictions import predict_split
 from pipelines.steps.registry import ROLLBACK, champions, open_registry
 
@@ -255,6 +256,16 @@ def _judge(
         "profile_hash": card.profile_hash,
         "run_key": registry.info(version).run_key,
     }
+    remarks: list[str] = []
+    if champion is not None and other is not None:
+        before = read_card(registry.package(champion))
+        if together := indistinct(before.classes, before.taxonomy_version, dataset.taxonomy):
+            own, other = joined(own, together), joined(other, together)
+            remarks = [
+                f"{' + '.join(group)} were one class when the champion was trained, and are compared as one; how well "
+                "the candidate tells them apart is in its evaluation."
+                for group in together
+            ]
     with progress.step("Asking the gate"):
         decision = judge(
             PairedPredictions(version, own.probabilities, lineage),
@@ -265,4 +276,4 @@ def _judge(
             workspace.profile.gate,
             seed=seed,
         )
-    return decision, dataset.dataset_version
+    return decision.model_copy(update={"reasons": (*decision.reasons, *remarks)}), dataset.dataset_version

@@ -1,0 +1,81 @@
+"""What a model's classes mean under the taxonomy of today, and which of them it cannot tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from data_contracts.errors import Refused
+from data_contracts.taxonomy import Taxonomy
+from pipelines.steps.predictions import Predictions
+
+
+def indistinct(classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> list[tuple[str, ...]]:
+    """Groups of classes in use that are one class to a model, because it was trained before a split.
+
+    Args:
+        classes: the model's own.
+        trained_under: the taxonomy version that it was trained under.
+        taxonomy: the one that holds now.
+
+    Returns:
+        Groups of two or more, each in the order of the taxonomy; no class is in two groups.
+    """
+    groups: list[set[str]] = []
+    for name in classes:
+        meant = set(taxonomy.possible(name, version=trained_under))
+        if len(meant) > 1:
+            touching = [group for group in groups if group & meant]
+            groups = [group for group in groups if not group & meant] + [meant.union(*touching)]
+    return [tuple(name for name in taxonomy.names if name in group) for group in groups]
+
+
+def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:
+    """Predictions in which each group of classes is one class: probabilities added up, labels alike.
+
+    Raises:
+        Refused: fewer than two classes would be left, so there is nothing to compare.
+    """
+    place_of = {name: number for number, group in enumerate(groups) for name in group}
+    names: list[str] = []
+    columns = np.zeros(len(predictions.classes), dtype=np.int64)
+    for index, name in enumerate(predictions.classes):
+        shown = " + ".join(groups[place_of[name]]) if name in place_of else name
+        if shown not in names:
+            names.append(shown)
+        columns[index] = names.index(shown)
+    if len(names) < 2:
+        raise Refused(
+            "The two models have no two classes in common that both can tell apart, so they cannot be compared.",
+            cause="Classes were split since the older one was trained.",
+            remedy="Promote with --override, and say why.",
+        )
+    probabilities = np.zeros((len(predictions.labels), len(names)))
+    for index, column in enumerate(columns):
+        probabilities[:, column] += predictions.probabilities[:, index]
+    return replace(predictions, labels=columns[predictions.labels], probabilities=probabilities, classes=tuple(names))
+
+
+def remarks_on_model(version: str, classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> list[str]:
+    """What to know of a model's figures where the classes have changed since it was trained."""
+    remarks = [
+        f"Model version {version} was trained when {_listed(group)} were one class; it cannot tell them apart and says "
+        "each in equal shares, so its figures for them say nothing."
+        for group in indistinct(classes, trained_under, taxonomy)
+    ]
+    heard: set[str] = set()
+    for name in classes:
+        heard |= taxonomy.possible(name, version=trained_under)
+    unheard = [name for name in taxonomy.names if name not in heard]
+    if unheard:
+        remarks.append(
+            f"Model version {version} has never heard of {_listed(unheard)}; every image of "
+            f"{'it' if len(unheard) == 1 else 'them'} counts as an error."
+        )
+    return remarks
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
