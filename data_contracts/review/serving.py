@@ -151,9 +151,7 @@ def _candidates(
     yield from sorted(rows, key=lambda row: row["task_id"] in shown and row["state"] == TaskState.OPEN)
 
 
-def _due(
-    connection: Connection, queries: dict[str, Select[Any]], state: str, asked: dict[str, Any]
-) -> list[TaskRow]:
+def _due(connection: Connection, queries: dict[str, Select[Any]], state: str, asked: dict[str, Any]) -> list[TaskRow]:
     """The ``hold`` tasks of a state that are due first; of those due at the same time, by priority.
 
     Two walks along an index, one forwards by time and one backwards by priority: thousands of tasks of one delivery are
