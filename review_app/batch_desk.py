@@ -10,8 +10,7 @@ from data_contracts.review.records import Answer, ReviewTask
 from data_contracts.review.undo import undo_together
 from data_contracts.vocabulary import Action
 from review_app.desk import Desk, Reply, Request, new_visit
-from review_app.service import LARGE, OVERLAY, SMALL, ReviewService
-from review_app.shapes import SHORT_ID
+from review_app.service import LARGE, OVERLAY, SHORT_ID, SMALL, ReviewService
 from review_app.texts import Texts
 
 MOST_CELLS = 48

@@ -128,7 +128,7 @@ class Desk(ABC):
             "language": self.texts.language.value,
             "texts": self.texts.canvas,
             "classes": [vars(item) for item in self.service.classes()],
-            "window": _window(self.service),
+            "window": self.service.window(),
             "queue": items,
             "answers": {key: self._replies[key] for key in self._asked if key in self._replies},
             "progress": {"done": self.done, "waiting": self.waiting()},
@@ -180,11 +180,3 @@ class Desk(ABC):
 def new_visit() -> str:
     """A name for one showing of a task; it says nothing about the task."""
     return uuid.uuid4().hex
-
-
-def _window(service: ReviewService) -> dict[str, float] | None:
-    """The profile's window for 16-bit images."""
-    given = service.profile.input
-    if given.window_centre is None or given.window_width is None:
-        return None
-    return {"centre": given.window_centre, "width": given.window_width}

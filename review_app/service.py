@@ -24,6 +24,9 @@ from review_app.texts import Texts
 CLASS_KEYS = "1234567890qwetyghjlvmik"
 """Keys of the classes in the taxonomy's order, which never changes for a class once given; actions have the others."""
 
+SHORT_ID = 10
+"""Characters of an image id that a person is shown."""
+
 LARGE, SMALL, OVERLAY = "L", "S", "O"
 """Kinds of pictures; a picture's name is its kind, a colon and the image id."""
 
@@ -65,6 +68,13 @@ class ReviewService:
         """The classes in the order of the taxonomy, each with its key; classes past the last key have none."""
         known = current_taxonomy(self.ledger).classes or self.profile.taxonomy
         return [ClassKey(item.name, _key(place), _meaning(item)) for place, item in enumerate(known)]
+
+    def window(self) -> dict[str, float] | None:
+        """The profile's window for 16-bit images: centre and width in stored values."""
+        given = self.profile.input
+        if given.window_centre is None or given.window_width is None:
+            return None
+        return {"centre": given.window_centre, "width": given.window_width}
 
     def picture(self, name: str) -> Picture | None:
         """A picture by its name, or ``None`` where the pipeline has made no display copy of the image."""

@@ -1,4 +1,4 @@
-"""A review task as the canvas shows it. What a reader must not see is not sent; hiding it in the browser is no secret."""
+"""A review task as the canvas shows it. What a reader must not see is never sent to the browser."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 from data_contracts.review.records import ReviewTask
 from data_contracts.vocabulary import ReviewReason
-from review_app.service import LARGE, OVERLAY, SMALL, ReviewService
+from review_app.service import LARGE, OVERLAY, SHORT_ID, SMALL, ReviewService
 from review_app.texts import Texts
 
-SHORT_ID = 10
 MOST_IMAGES = 12
 """Images of one group that are shown."""
 

@@ -37,7 +37,7 @@ def language_of(locale: str | None) -> Language:
 
 
 class Texts:
-    """The texts of one language: ``texts("review.title")``, ``texts("progress.hours", hours=3)``."""
+    """The texts of one language: ``texts("audit.search")``, ``texts("progress.due_next", time="14:05")``."""
 
     def __init__(self, language: Language) -> None:
         self.language = language

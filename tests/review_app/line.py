@@ -55,7 +55,8 @@ def picture_of(number: int, kind: str, *, size: int = 320, deep: bool = False) -
         cv2.circle(surface, (x, y), size // 18, 0.12, -1, cv2.LINE_AA)
         cv2.circle(surface, (x, y), size // 18, 0.75, max(1, size // 200), cv2.LINE_AA)
     elif kind == "crack":
-        points = np.cumsum(chance.normal(0, size / 40, (24, 2)) + np.array([size / 60, size / 90]), axis=0) + np.array([x / 2, y / 2])
+        steps = chance.normal(0, size / 40, (24, 2)) + np.array([size / 60, size / 90])
+        points = np.cumsum(steps, axis=0) + np.array([x / 2, y / 2])
         cv2.polylines(surface, [points.astype(np.int32)], False, 0.08, max(1, size // 130), cv2.LINE_AA)
     clipped = np.clip(surface, 0, 1)[..., None]
     return (clipped * 4095).astype(np.uint16) if deep else (clipped * 255).astype(np.uint8)
@@ -120,9 +121,7 @@ def add_queue(workspace: Workspace, count: int, *, size: int = 320) -> list[str]
     return ids
 
 
-def _record(
-    image_id: str, uri: str, number: int, size: int, deep: bool, part: dict[str, str]
-) -> ImageRecord:
+def _record(image_id: str, uri: str, number: int, size: int, deep: bool, part: dict[str, str]) -> ImageRecord:
     return ImageRecord(
         image_id=image_id,
         uri=uri,
