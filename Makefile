@@ -9,7 +9,7 @@ ROOMS  := data_contracts domain_models pipelines review_app deploy
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help install demo demo-quick test test-slow test-data lint format clean
+.PHONY: help install demo demo-quick browser test test-slow test-data lint format clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -45,7 +45,12 @@ lint: $(VENV)/.installed-for-tests  ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy $(ROOMS:%=-p %)
 	@$(BIN)/lint-imports --no-logo
 
-test: lint       ## lint, then the test suite
+browser: $(VENV)/.installed-for-tests  ## what the tests of the review app drive: Debian's chromium, else Playwright's
+	@test -x /usr/bin/chromium \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \
+	  || $(BIN)/playwright install chromium
+
+test: lint browser  ## lint, then the test suite
 	@$(TESTS) -m "not slow"
 
 test-slow: $(VENV)/.installed-for-tests  ## the tests that take minutes
