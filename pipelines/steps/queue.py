@@ -137,7 +137,7 @@ def build_queue(workspace: Workspace, request: QueueRequest, progress: Progress 
         prepared = prepare_tasks(pool, choice.chosen)
         shown = shown_images(ledger, pool, prepared, round_id)
         copied = make_display_copies(workspace, blobs, shown, profile.input.max_megapixels, progress)
-        overlays = overlays_of_tasks(workspace, blobs, pool, model, prepared, progress)
+        overlays = overlays_of_tasks(workspace, ledger, blobs, pool, model, prepared, round_id, progress)
         due_at = datetime.now(UTC) + timedelta(hours=request.due_hours)
         tasks = [
             new_task(

@@ -65,7 +65,7 @@ def choose_tasks(
     - Every image that triage sent to review waits: a ``hold`` that no budget drops (unless ``hold`` is off).
     - The audit is drawn from what is set aside, by lot, before any strategy looks, from waiting and other images alike:
       what it shows holds for all of them. One that waits stays a hold.
-    - The strategy spends the rest of the budget on what is neither set aside nor waits.
+    - The strategy spends the rest of the budget on what neither waits, nor is set aside, nor belongs with the test.
 
     Args:
         round_pool: everything that may be asked about.
@@ -92,8 +92,8 @@ def choose_tasks(
     ]
     hold_images = int((waits & ~images["waiting"].to_numpy(dtype=bool)).sum())
     capacity = learn_capacity(review, waiting_images=waiting_images, hold_images=hold_images)
-    set_aside = images["set_aside"].to_numpy(dtype=bool) & (pool.labels == UNLABELLED)
-    open_pool = pool.only(~waits & ~is_audited & ~set_aside)
+    untouched = (images["set_aside"] | images["in_test"]).to_numpy(dtype=bool) & (pool.labels == UNLABELLED)
+    open_pool = pool.only(~waits & ~is_audited & ~untouched)
     selection = STRATEGIES[strategy](open_pool, max(0, budget - len(audited)), seed)
     size = np.bincount(pool.groups, minlength=int(pool.groups.max(initial=-1)) + 1)
     learned: list[Chosen] = []

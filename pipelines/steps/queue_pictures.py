@@ -38,28 +38,35 @@ def shown_images(ledger: Ledger, pool: RoundPool, prepared: Sequence[Prepared], 
 
 def overlays_of_tasks(
     workspace: Workspace,
+    ledger: Ledger,
     blobs: Blobs,
     pool: RoundPool,
     model: RoundModel | None,
     prepared: Sequence[Prepared],
+    round_id: str,
     progress: Progress,
 ) -> set[str]:
-    """Overlays for the class that is predicted for each task, on all images of its subject."""
-    if model is None or not prepared:
+    """Overlays for the class that is predicted for each task, on all images of its subject; a known round's again."""
+    if model is None:
         return set()
+    wanted: dict[tuple[str, str], str] = {}
+    for one in prepared:
+        if one.first is not None:
+            subject = pool.images.iloc[one.chosen.row]
+            wanted[subject["subject_kind"], subject["subject_id"]] = pool.taxonomy.names[one.first]
+    tasks = tasks_frame(ledger)
+    tasks = tasks[(tasks["round"] == round_id) & tasks["predicted"].notna()]
+    for kind, name, predicted in zip(tasks["subject_kind"], tasks["subject_id"], tasks["predicted"], strict=True):
+        wanted.setdefault((kind, name), predicted)
     own = {pool.taxonomy.resolve(name): index for index, name in enumerate(model.classes)}
+    columns = (pool.images[name] for name in ("subject_kind", "subject_id", "image_id", "uri"))
     explained: dict[str, tuple[str, int]] = {}
     items: list[tuple[str, str]] = []
-    members = pool.images.groupby(["subject_kind", "subject_id"]).indices
-    for one in prepared:
-        name = None if one.first is None else pool.taxonomy.names[one.first]
-        if name is None or name not in own:
-            continue
-        subject = pool.images.iloc[one.chosen.row]
-        for row in members[subject["subject_kind"], subject["subject_id"]]:
-            image = pool.images.iloc[row]
-            explained[image["image_id"]] = (name, own[name])
-            items.append((image["image_id"], image["uri"]))
+    for kind, subject_id, image_id, uri in zip(*columns, strict=True):
+        class_name = wanted.get((kind, subject_id))
+        if class_name in own and class_name is not None:
+            explained[image_id] = (class_name, own[class_name])
+            items.append((image_id, uri))
     return make_overlays(
         workspace, blobs, model.embedder, items, explained, model_version=model.version, progress=progress
     )

@@ -49,7 +49,8 @@ class RoundPool:
     """The pool and, aligned with it, ``images``.
 
     ``images`` has the columns ``image_id, uri, subject_kind, subject_id, component, label`` (class today, or None),
-    ``bad_image, waiting`` (has a task under way), ``set_aside, lot, scored, flagged, batch, reason, path``.
+    ``bad_image, waiting`` (has a task under way), ``set_aside, in_test`` (belongs with images of the test), ``lot,
+    scored, flagged, batch, reason``.
     """
 
     images: pd.DataFrame
@@ -130,6 +131,7 @@ def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_gro
     frame["waiting"] = [subject in waiting for subject in subjects]
     splits = split_assignments(ledger)
     tested = set(splits.loc[splits["split"] == Split.TEST.value, "image_id"])
+    frame["in_test"] = frame["component"].isin(frame.loc[frame["image_id"].isin(tested), "component"])
     return _within_reach(frame, tested, taxonomy)
 
 
