@@ -116,8 +116,7 @@ def _show_promotions(service: ReviewService, who: str, texts: Texts, *, lead: bo
 def _show_request(service: ReviewService, who: str, request: PromotionRequest, texts: Texts, *, lead: bool) -> None:
     st.markdown(f"**{texts('progress.requested', version=request.model_version, who=request.who)}**")
     st.write(request.why)
-    checks = request.gate_report.get("checks", ())
-    reasons = " ".join(str(check["sentence"]) for check in checks if not check["passed"])
+    reasons = " ".join(str(reason) for reason in request.gate_report.get("reasons", ()))
     if request.gate_report.get("passed"):
         st.success(f"{texts('progress.gate_passed')} {reasons}")
     else:

@@ -1,0 +1,161 @@
+"""Batch, Disagreements, Progress and Audit in a real browser, and what blind readers can find out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from data_contracts.ledger.approvals import request_promotion
+from data_contracts.ledger.connect import Ledger
+from data_contracts.review import roles
+from data_contracts.review.decide import decide
+from data_contracts.review.records import Answer
+from data_contracts.review.serving import serve as serve_tasks
+from data_contracts.vocabulary import Action, Role
+from data_contracts.workspace import Workspace
+from tests.review_app.conftest import Sit
+from tests.review_app.inspector import SETTLED_MS, events_of
+from tests.review_app.line import add_pictures, add_tasks, picture_of, simple_task
+from tests.review_app.server import AppServer
+
+Serve = Callable[[Workspace], AppServer]
+
+
+def test_many_images_are_labelled_together_after_spot_checks_and_undone_together(
+    empty_site: Workspace, serve: Serve, sit: Sit
+) -> None:
+    ids = add_pictures(empty_site, 12)
+    add_tasks(empty_site, [simple_task(image_id, 1) for image_id in ids])
+    ann = sit(serve(empty_site))
+    ann.go_to("Batch")
+    cells = ann.page.locator(".cell")
+    expect(cells).to_have_count(12)
+    ann.page.keyboard.press("a")
+    expect(ann.page.locator("[data-test=selected]")).to_contain_text("12 of 12")
+    ann.page.keyboard.press("2")
+    for number in (1, 2):
+        expect(ann.page.locator(".banner")).to_contain_text(f"Spot check {number} of 2")
+        ann.page.wait_for_timeout(SETTLED_MS + 200)
+        ann.page.keyboard.press("Enter")
+    ann.wait_until_saved()
+    said = events_of(empty_site)
+    assert len(said) == 12
+    assert {(e.action, e.label) for e in said} == {(Action.LABEL, "scratch")}
+    ann.page.keyboard.press("z")
+    expect(cells).to_have_count(12)
+    ann.wait_until_saved()
+    assert {e.undoes for e in events_of(empty_site)[12:]} == {e.event_id for e in said}
+
+
+def test_an_adjudicator_sees_both_readings_and_settles_them_and_a_reader_sees_neither(
+    empty_site: Workspace, serve: Serve, sit: Sit
+) -> None:
+    (image,) = add_pictures(empty_site, 1)
+    add_tasks(empty_site, [simple_task(image, 0, readings_required=2, blind=True)])
+    with Ledger.open(empty_site) as ledger:
+        roles.sign_in(ledger, "Lea")
+        for who, label in (("Ann", "pit"), ("Ben", "crack")):
+            (task,) = serve_tasks(ledger, who)
+            decide(ledger, who, Answer(task_id=task.task_id, request_id=who, action=Action.LABEL, label=label))
+        roles.set_role(ledger, "Adi", Role.ADJUDICATOR, by="Lea")
+    server = serve(empty_site)
+    adi, cem = sit(server, None), sit(server, None)
+    for inspector, name in ((adi, "Adi"), (cem, "Cem")):
+        inspector.page.get_by_role("textbox").fill(name)
+        inspector.page.keyboard.press("Enter")
+        inspector.go_to("Disagreements")
+    expect(cem.page.get_by_text("settled by adjudicators")).to_be_visible()
+    expect(adi.page.locator(".reading")).to_have_count(2)
+    adi.wait_for_image()
+    adi.page.keyboard.press("4")
+    adi.wait_until_saved()
+    last = events_of(empty_site)[-1]
+    assert (last.who, last.action, last.label) == ("Adi", Action.ADJUDICATE, "crack")
+
+
+def test_a_lead_approves_a_waiting_promotion_with_a_reason(site: Workspace, serve: Serve, sit: Sit) -> None:
+    with Ledger.open(site) as ledger:
+        report = {"passed": True, "reasons": ["macro-F1 is 3 points better."]}
+        request_promotion(ledger, model_version="4", gate_report=report, who="sensor", why="50 new labels")
+    lea = sit(serve(site), "Lea")
+    lea.go_to("Progress")
+    expect(lea.page.get_by_text("macro-F1 is 3 points better.")).to_be_visible()
+    lea.page.get_by_label("Why").fill("Looks right on the new lot")
+    lea.page.keyboard.press("Tab")
+    lea.page.get_by_role("button", name="Approve").click()
+    expect(lea.page.get_by_text("No model waits for a decision.")).to_be_visible()
+    with Ledger.open(site) as ledger:
+        from data_contracts.ledger.approvals import approved_promotions
+
+        (approval,) = approved_promotions(ledger)
+    assert (approval.who, approval.why, approval.approved) == ("Lea", "Looks right on the new lot", True)
+
+
+def test_the_history_of_an_image_is_found_by_its_serial_undo_included(site: Workspace, serve: Serve, sit: Sit) -> None:
+    lea = sit(serve(site), "Lea")
+    lea.answer("3")
+    lea.wait_until_saved()
+    lea.answer("z")
+    lea.wait_until_saved()
+    lea.go_to("Audit")
+    lea.page.get_by_role("textbox").fill("SN-00000")
+    lea.page.keyboard.press("Enter")
+    expect(lea.page.get_by_text("serial: SN-00000")).to_be_visible()
+    expect(lea.page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(lea.page.get_by_text("Label that holds: none")).to_be_visible()
+
+
+def test_a_browser_that_tries_cannot_tell_an_audit_from_another_blind_task(
+    empty_site: Workspace, serve: Serve, sit: Sit
+) -> None:
+    ids = add_pictures(empty_site, 4)
+    purposes = ["audit", "review", "study", "review"]
+    reasons = ["random_audit", "low_confidence", "random_audit", "conflict"]
+    add_tasks(
+        empty_site,
+        [
+            simple_task(image_id, number, blind=True, purpose=purpose, reason=reason)
+            for number, (image_id, purpose, reason) in enumerate(zip(ids, purposes, reasons, strict=True))
+        ],
+    )
+    ann = sit(serve(empty_site))
+    seen = []
+    for _ in range(4):
+        text = ann.canvas.inner_text()
+        seen.append(re.sub(r"\b[0-9a-f]{10}\b|\d+ (done|waiting)|Saved: .*|✓ All saved", "", text).split())
+        visit = ann.visit
+        ann.page.keyboard.press("Enter")
+        expect(ann.flash).to_contain_text("suggestion is hidden")
+        ann.page.keyboard.press("1")
+        ann.page.wait_for_timeout(700)
+        assert ann.visit != visit or len(seen) == 4
+    ann.wait_until_saved()
+    assert seen[0] == seen[1] == seen[2] == seen[3]
+    before = b"".join(ann.received)
+    for secret in (b"random_audit", b'"purpose"', b'"study"', b'"conflict"', b"low_confidence"):
+        assert secret not in before
+    assert all(event.blind for event in events_of(empty_site))
+
+
+def test_sixteen_bits_are_shown_at_their_stored_depth(empty_site: Workspace, serve: Serve, sit: Sit) -> None:
+    (image,) = add_pictures(empty_site, 1, size=256, deep=True)
+    add_tasks(empty_site, [simple_task(image, 0)])
+    ann = sit(serve(empty_site))
+    readout = ann.page.locator(".readout")
+    expect(readout).to_contain_text("16 bit")
+    box = ann.page.locator(".stage-canvas").bounding_box()
+    assert box is not None
+    ann.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(readout).to_contain_text("=")
+    match = re.search(r"\((\d+), (\d+)\) = (\d+)", readout.inner_text())
+    assert match is not None
+    x, y, value = map(int, match.groups())
+    assert value == picture_of(0, "good", size=256, deep=True)[y, x, 0]
+    before = readout.inner_text()
+    ann.page.keyboard.press("]")
+    ann.page.keyboard.press(".")
+    assert readout.inner_text() != before
+    ann.page.keyboard.press("p")
+    expect(readout).to_contain_text("100 %")
