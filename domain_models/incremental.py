@@ -122,6 +122,7 @@ class _Increment:
         self.val = np.arange(len(self.train), len(self.train) + len(self.data.val), dtype=np.int64)
         self.sentences: list[str] = []
         self.rows: list[dict[str, Any]] = []
+        self.seconds_before = 0.0
 
     def run(self, cache: Path) -> IncrementalModel:
         started = time.perf_counter()
@@ -140,11 +141,8 @@ class _Increment:
             " would have seen the images that they are asked about."
         )
         self.network.to("cpu").eval()
-        seconds = time.perf_counter() - started
-        speed = 0.0
-        if tuned is not None:  # epochs of a run that was killed count too
-            fresh = [row["images_per_second"] for row in tuned.history]
-            speed = float(np.median(fresh)) if fresh else 0.0
+        seconds = time.perf_counter() - started + self.seconds_before
+        speed = float(np.median([row["images_per_second"] for row in tuned.history])) if tuned else 0.0
         nothing = np.zeros((0, len(data.classes)), dtype=np.float32)
         return IncrementalModel(
             TrainedModel(
@@ -205,6 +203,7 @@ class _Increment:
         def validate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
             return self.part.logits(kept, self.val, config.device), data.val.labels
 
+        began = time.perf_counter()
         tuned = fine_tune(
             self.network,
             self.part.frozen,
@@ -221,6 +220,7 @@ class _Increment:
             progress=self.progress,
             what="Learning what changed",
         )
+        self.seconds_before = max(0.0, tuned.seconds - (time.perf_counter() - began))  # epochs before a kill
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
         self.sentences.append(
             f"Epoch {tuned.best_epoch} of {len(tuned.history)} was best on validation"

@@ -164,7 +164,7 @@ def _card(
     choices: Sequence[str],
     retrained_from: RetrainedFrom | None,
 ) -> ModelCard:
-    profile, classes, seed = workspace.profile, data.classes, trained.config.seed
+    profile, classes, seed = workspace.profile.under(dataset.taxonomy), data.classes, trained.config.seed
     held_out = cross_fitted_probabilities(trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed)
     figures = figures_of(
         Predictions(list(data.val.image_ids), data.val.labels, list(data.val.groups), held_out, classes),
@@ -193,7 +193,7 @@ def _card(
         triage=card_triage(rule, sets),
         dataset_version=dataset.dataset_version,
         taxonomy_version=dataset.taxonomy.version,
-        profile_hash=profile.content_hash,
+        profile_hash=workspace.profile.content_hash,
         config=trained.config.model_dump(mode="json"),
         preset=preset,
         choices=(*choices, *trained.sentences),

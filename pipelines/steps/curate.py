@@ -19,10 +19,11 @@ from data_contracts.ledger.splits import assign_splits, split_assignments
 from data_contracts.ledger.taxonomies import follow_profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
+from data_contracts.review.tasks import tasks_frame
 from data_contracts.settings import read_settings
 from data_contracts.splitting import DEFAULT_FRACTIONS, Candidate, SplitResult, components, split_images, thirds
 from data_contracts.taxonomy import Taxonomy
-from data_contracts.vocabulary import LABELLED_SPLITS, ConflictKind, Split, SubjectKind
+from data_contracts.vocabulary import LABELLED_SPLITS, ConflictKind, Purpose, ReviewReason, Split, SubjectKind
 from data_contracts.workspace import Workspace
 from pipelines.steps.curate_sentences import imbalance_of, sentences_of, split_counts
 from pipelines.steps.dataset import manifest_hash, read_dataset, version_name, write_dataset
@@ -64,8 +65,9 @@ class CurateReport(BaseModel):
 def curate(workspace: Workspace, request: CurateRequest | None = None, progress: Progress = SILENT) -> CurateReport:
     """Bind duplicates and groups, check for leaks, split, and record an immutable dataset version.
 
-    The same labels, images and seed give the same version. Images without a label, marked as bad, or with exact
-    duplicates that disagree on the class wait in the pool until a person decides.
+    The same labels, images and seed give the same version. Images that people were asked about because of what a model
+    said of them only train; those of a random audit may grow every split. Images without a label, marked as bad, or
+    with exact duplicates that disagree on the class wait in the pool until a person decides.
 
     Raises:
         BadInput: no image has a label, or the fractions are not positive and do not sum to 1.
@@ -139,6 +141,7 @@ def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     return items.assign(
         component=items["image_id"].map(component_of),
         assigned=items["image_id"].map(assigned),
+        taught=_chosen_to_teach(ledger, items),
         why_not=why_not,
         label=items["label"].where(why_not == "", None),
     )
@@ -156,7 +159,28 @@ def _undecided(ledger: Ledger) -> set[str]:
     return set(open_ones.loc[~(since > open_ones["at"]), "subject_id"])
 
 
+def _chosen_to_teach(ledger: Ledger, items: pd.DataFrame) -> pd.Series[bool]:
+    """Images that people were shown because of what a model said of them, and that no random audit drew as well.
+
+    They train only: a validation or test set that grew by them would not be a fair sample of what comes along.
+    """
+    tasks = tasks_frame(ledger)
+    fair = (tasks["purpose"] != Purpose.REVIEW.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
+    shown, drawn = (
+        items["image_id"].isin(part.loc[part["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"])
+        | items["group"].isin(part.loc[part["subject_kind"] == SubjectKind.GROUP.value, "subject_id"])
+        for part in (tasks[~fair], tasks[fair])
+    )
+    return shown & ~drawn
+
+
 def _candidates(items: pd.DataFrame) -> list[Candidate]:
+    # A component that has a split already, or is given one, keeps it; the rest of those chosen to teach train.
+    placed = items["assigned"].notna() | items["given_split"].notna()
+    elsewhere = items["component"].isin(items.loc[placed, "component"])
+    given = items["given_split"].astype(object).where(elsewhere | ~items["taught"], Split.TRAIN.value)
+    items = items.assign(given_split=given)
+
     def split(value: object) -> Split | None:
         return Split(value) if isinstance(value, str) else None
 

@@ -277,7 +277,17 @@ def _lineage(findings: _Findings) -> tuple[tuple[str, str], ...]:
         ("Trained on", card.dataset_version or "unknown"),
         ("Taxonomy version", str(card.taxonomy_version)),
         ("Profile", f"{findings.workspace.profile.name} ({(card.profile_hash or '')[:12]})"),
+        *_origin(card),
         ("Preset and seed", f"{card.preset}, {card.seed}"),
         ("Ledger head", f"{findings.dataset.ledger_head.sequence} · {findings.dataset.ledger_head.hash[:12]}"),
         ("Trained at", f"{card.created_at:%Y-%m-%d %H:%M} UTC"),
     )
+
+
+def _origin(card: ModelCard) -> list[tuple[str, str]]:
+    """Which champion an incremental training went on from."""
+    origin = card.retrained_from
+    if origin is None:
+        return []
+    learned = f"{origin.new} new and {origin.corrected} corrected images, {origin.replayed} old ones seen again"
+    return [("Trained on from", f"model version {origin.champion} ({origin.champion_dataset_version}): {learned}")]
