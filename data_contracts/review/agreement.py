@@ -124,9 +124,8 @@ class Reading:
     @property
     def overrides(self) -> bool | None:
         """Whether the person went against the model; ``None`` if they did not see it."""
-        if self.last["blind"] or self.task["predicted"] is None:
-            return None
-        return said(self.last) != str(self.task["predicted"])
+        predicted: str | None = self.task["predicted"]
+        return None if self.last["blind"] or predicted is None else said(self.last) != predicted
 
 
 def agreement_figures(ledger: Ledger, *, who: str | None = None, seed: int = 0) -> AgreementFigures:
@@ -180,9 +179,9 @@ def readings(connection: Connection) -> Iterator[Reading]:
         if task_id not in tasks:  # a label that was imported with the task id of another system
             continue
         own: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for event in standing_events(events):
-            if event["action"] in READING and event["source"] == Source.READER:
-                own[event["who"]].append(event)
+        for standing in standing_events(events):
+            if standing["action"] in READING and standing["source"] == Source.READER:
+                own[standing["who"]].append(dict(standing))
         for who, answers in own.items():
             yield Reading(tasks[task_id], who, answers[0], answers[-1])
 

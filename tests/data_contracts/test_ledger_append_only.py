@@ -97,7 +97,8 @@ def test_an_append_only_table_refuses_update_delete_and_every_replacing_insert(
             f"'{name}-other'" if name in APPEND_ONLY[table] and name not in (key, "sequence") else name
             for name in columns
         )
-        kept = kept if key == "sequence" or "sequence" not in APPEND_ONLY[table] else kept.replace("sequence", "sequence + 1000", 1)
+        if key != "sequence" and "sequence" in APPEND_ONLY[table]:
+            kept = kept.replace("sequence", "sequence + 1000", 1)
         attempts += [
             f"{verb} INTO {table} ({', '.join(columns)}) SELECT {kept} FROM {table}"
             for verb in ("INSERT OR REPLACE", "REPLACE")
