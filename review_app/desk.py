@@ -133,7 +133,7 @@ class Desk(ABC):
             "answers": {key: self._replies[key] for key in self._asked if key in self._replies},
             "progress": {"done": self.done, "waiting": self.waiting()},
             "can_undo": bool(self.said),
-            "unavailable": missing,
+            "unavailable": [*missing, *(name for name in self._want if name not in wanted)],
             **self._more(),
         }
         return encode_frame(header, pictures)

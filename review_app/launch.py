@@ -42,7 +42,7 @@ _OPTIONS: dict[str, str] = {
     "theme.light.secondaryBackgroundColor": "#eef2f5",
     "theme.light.textColor": "#14202b",
     "theme.light.borderColor": "#c9d3db",
-    "theme.dark.primaryColor": "#2a9cc4",
+    "theme.dark.primaryColor": "#1c7a9d",
     "theme.dark.backgroundColor": "#11161b",
     "theme.dark.secondaryBackgroundColor": "#1d252d",
     "theme.dark.textColor": "#eef3f6",

@@ -6,18 +6,24 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from data_contracts.review import serving
+from sqlalchemy import select
+
+from data_contracts.ledger.tables import LABEL_EVENT
+from data_contracts.review import serving, tasks
 from data_contracts.review.decide import decide
 from data_contracts.review.records import Answer, Receipt, ReviewTask
 from data_contracts.review.undo import undo
 from data_contracts.vocabulary import Action, Certainty
-from review_app.desk import Desk, Reply, Request, new_visit
+from review_app.desk import Desk, Reply, Request, Said, new_visit
 from review_app.service import OVERLAY, ReviewService
 from review_app.shapes import item_of, reveal_of
 from review_app.texts import Texts
 
 WINDOW = 4
 """The image on the screen and the next three."""
+
+LOOK_BACK = 50
+"""Events of a person among which the last answer that stands is looked for after a restart."""
 
 RENEW_SECONDS = 120.0
 _LOCKING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.BAD_IMAGE})
@@ -112,16 +118,34 @@ class ReviewDesk(Desk):
         said = self._last_said(None if of_visit is None else str(of_visit))
         (event_id,) = said.events.values()
         receipt = undo(self.service.ledger, self.who, event_id, request_id=request_id)
-        self.said.remove(said)
+        if said in self.said:
+            self.said.remove(said)
         self.done = max(0, self.done - 1)
         self._waiting += 1
         before = self._left.get(said.visit) or self._find(said.visit, receipt.task_id)
-        self._leave(said.visit)
-        if show_again and before is not None:
-            again = Place(new_visit(), before.task, undone=True, model_seen=before.model_seen)
-            self.places.insert(0, again)
-            serving.renew(self.service.ledger, self.who, [again.task.task_id])
+        self._leave(said.visit, receipt.task_id)
+        if show_again:
+            task = before.task if before is not None else tasks.task(self.service.ledger, receipt.task_id)
+            # Whoever answered has been told what the model thought; after a restart nobody knows better than that.
+            seen = before.model_seen if before is not None else True
+            self.places.insert(0, Place(new_visit(), task, undone=True, model_seen=seen))
         return {"visit": said.visit}
+
+    def _last_said(self, of_visit: str | None) -> Said:
+        """What an undo takes back; after a restart of the server the ledger knows what this person said last."""
+        if self.said or of_visit is not None:
+            return super()._last_said(of_visit)
+        columns = LABEL_EVENT.c
+        query = select(columns.event_id, columns.task_id, columns.undoes, columns.action)
+        mine = query.where(columns.who == self.who, columns.task_id.is_not(None)).order_by(columns.sequence.desc())
+        taken_back: set[str] = set()
+        with self.service.ledger.reading() as connection:
+            for event in connection.execute(mine.limit(LOOK_BACK)):
+                if event.action == Action.UNDO:
+                    taken_back.add(event.undoes)
+                elif event.event_id not in taken_back:
+                    return Said(new_visit(), {event.task_id: event.event_id})
+        return super()._last_said(None)
 
     def _items(self) -> list[dict[str, Any]]:
         self._fill()

@@ -54,6 +54,7 @@ class ReviewService:
         self.workspace = workspace.require()
         self.ledger = Ledger.open(workspace, settings)
         self.copies = DisplayCopies(workspace)
+        self._profile: tuple[int, Profile] | None = None
 
     def close(self) -> None:
         """Give the ledger back."""
@@ -61,8 +62,11 @@ class ReviewService:
 
     @property
     def profile(self) -> Profile:
-        """The profile as it stands now."""
-        return self.workspace.profile
+        """The profile as it stands now; the file is read again once it has changed."""
+        changed = self.workspace.profile_path.stat().st_mtime_ns
+        if self._profile is None or self._profile[0] != changed:
+            self._profile = (changed, self.workspace.profile)
+        return self._profile[1]
 
     def classes(self) -> list[ClassKey]:
         """The classes in the order of the taxonomy, each with its key; classes past the last key have none."""

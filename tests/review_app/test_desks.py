@@ -108,6 +108,19 @@ def test_a_request_that_comes_twice_is_kept_once_even_by_another_server(
     assert len(events_of(site)) == 1
 
 
+def test_an_answer_can_be_undone_after_the_server_was_restarted(site: Workspace, service: ReviewService) -> None:
+    desk = ReviewDesk(service, "Ann", ENGLISH)
+    item = look(desk)["queue"][0]
+    assert say(desk, item, "pit")["ok"]
+    restarted = ReviewDesk(service, "Ann", ENGLISH)
+    look(restarted)
+    assert ask(restarted, kind="undo", of_visit=None)["ok"]
+    again = look(restarted)["queue"][0]
+    assert (again["task_id"], again["undone"]) == (item["task_id"], True)
+    assert [e.action for e in events_of(site)] == [Action.LABEL, Action.UNDO]
+    assert not ask(restarted, kind="undo", of_visit=None)["ok"], "there is nothing left to take back"
+
+
 def test_an_answer_whose_task_somebody_else_has_answered_is_refused_in_words(service: ReviewService) -> None:
     ann, ben = ReviewDesk(service, "Ann", ENGLISH), ReviewDesk(service, "Ben", ENGLISH)
     item = look(ann)["queue"][0]

@@ -27,6 +27,7 @@ export default function tailsight({ data, parentElement, setTriggerValue }) {
 // Who is at this browser, so that a restarted server knows them again; gone when the browser closes or they sign out.
 function remember(cookies) {
   for (const [name, value] of Object.entries(cookies)) {
+    if (name === "tailsight_person" && value === null) pictures.forget(); // who signs out leaves nothing behind
     document.cookie = `${name}=${encodeURIComponent(value ?? "")}; path=/; SameSite=Strict${value === null ? "; max-age=0" : ""}`;
   }
 }

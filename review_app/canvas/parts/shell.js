@@ -80,6 +80,7 @@ class Shell {
     }
     const cls = this.mode === "viewer" ? null : this.keymap.classOf(key);
     const name = cls ? "class" : ACTION_KEYS[key];
+    if (this.mode === "grid" && press.held && !key.startsWith("Arrow")) return true;
     if (this.mode === "grid" && this.view.act(null, null, press.at, key)) return true;
     if (!name) return false;
     if (press.held && !MAY_REPEAT.has(name)) return true; // a held key says one thing once
