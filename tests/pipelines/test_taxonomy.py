@@ -166,10 +166,10 @@ taxonomy:
     assert (taxonomy.active[2].aliases, taxonomy.active[2].severity) == (("hole",), 4)
     assert taxonomy.active[2].reference_images == ("pit/000.png",)
     assert totals(curate(line).splits)["pit"] == 13
-    line.profile_path.write_text(text + classes.replace("A dark patch.", "A dark, dry patch."), encoding="utf-8")
+    line.profile_path.write_text(text + classes.replace("A dark patch.", "A dry patch."), encoding="utf-8")
     curate(line)
     with Ledger.open(line) as ledger:
-        assert current_taxonomy(ledger).active[3].description == "A dark, dry patch."
+        assert current_taxonomy(ledger).active[3].description == "A dry patch."
     line.profile_path.write_text(text + classes.replace("[hole]", "[hole, crack]"), encoding="utf-8")
     with pytest.raises(BadInput, match="'crack' names both 'crack' and 'pit'"):
         curate(line)
