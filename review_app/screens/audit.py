@@ -48,5 +48,4 @@ def _show_story(service: ReviewService, who: str, image_id: str, texts: Texts) -
         st.caption(texts("audit.seen_at"))
         names = [f"{name}: {value}" for name, values in trail.story.external_ids.items() for value in values]
         st.code("\n".join([*names, image_id]), language=None, wrap_lines=True)
-    rows = rows_of(trail, texts)
-    st.dataframe(rows, hide_index=True, width="stretch", height=min(38 * len(rows) + 40, 420))
+    st.table(rows_of(trail, texts), hide_index=True, border="horizontal")

@@ -60,9 +60,7 @@ def _show_classes(figures: ProgressFigures, texts: Texts) -> None:
     names = ("class", "open", "answers", "labelled")
     columns = [texts(f"progress.{name}") for name in names]
     rows = [dict(zip(columns, (c.name, c.waiting, c.answers, c.images), strict=True)) for c in figures.per_class]
-    most = max((c.waiting for c in figures.per_class), default=0)
-    bars: dict[str, Any] = {columns[1]: st.column_config.ProgressColumn(format="%d", max_value=max(most, 1))}
-    st.dataframe(rows, hide_index=True, width="stretch", column_config=bars)
+    st.table(rows, hide_index=True, border="horizontal")
 
 
 def _show_agreement(figures: ProgressFigures, texts: Texts) -> None:

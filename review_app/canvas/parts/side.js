@@ -39,9 +39,9 @@ class Side {
       if (item.readings) cards.push(this.readings(item.readings));
       if (model.why) cards.push(this.card(t("why_here"), element("p", { class: "why" }, model.why.title),
         model.why.detail ? element("p", { class: "quiet" }, model.why.detail) : null));
-      else if (item.blind) cards.push(this.card(t("why_here"), element("p", { class: "quiet" }, t("blind_why"))));
+      else if (item.blind && item.mode !== "dispute") cards.push(this.card(t("why_here"), element("p", { class: "quiet" }, t("blind_why"))));
       if (model.prediction) cards.push(this.prediction(model.prediction));
-      else if (item.blind) cards.push(this.card(t("model_says"), element("p", { class: "quiet" }, t("blind_hidden"))));
+      else if (item.blind && item.mode !== "dispute") cards.push(this.card(t("model_says"), element("p", { class: "quiet" }, t("blind_hidden"))));
       if (model.label_on_file) cards.push(this.card(t("label_on_file"), element("p", { class: "verdict" }, model.label_on_file)));
       if (model.similar?.some((s) => s.images.length)) cards.push(this.similar(model.similar));
       if (item.ref) cards.push(element("p", { class: "quiet ref" }, t("image"), " ", element("code", {}, item.ref)));
