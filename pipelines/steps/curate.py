@@ -178,7 +178,9 @@ def _candidates(items: pd.DataFrame) -> list[Candidate]:
     # A component that has a split already, or is given one, keeps it; the rest of those chosen to teach train.
     placed = items["assigned"].notna() | items["given_split"].notna()
     elsewhere = items["component"].isin(items.loc[placed, "component"])
-    given = items["given_split"].astype(object).where(elsewhere | ~items["taught"], Split.TRAIN.value)
+    # The first data set of a cold start has nothing but chosen images, and needs all three parts nevertheless.
+    taught = items["taught"] & items["assigned"].notna().any()
+    given = items["given_split"].astype(object).where(elsewhere | ~taught, Split.TRAIN.value)
     items = items.assign(given_split=given)
 
     def split(value: object) -> Split | None:

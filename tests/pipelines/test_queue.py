@@ -14,11 +14,16 @@ from data_contracts.display import DisplayCopies
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.ledger.fold import image_labels
 from data_contracts.ledger.images import find_images, images_frame, set_groups
+from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy
+from data_contracts.review.decide import decide
+from data_contracts.review.records import Answer
+from data_contracts.review.serving import serve
 from data_contracts.review.tasks import rounds_frame, task, tasks_frame
 from data_contracts.set_aside import is_set_aside
-from data_contracts.vocabulary import Purpose, SubjectKind, TaskKind
+from data_contracts.vocabulary import Action, Purpose, SubjectKind, TaskKind
 from data_contracts.workspace import Workspace
 from pipelines.command_line.summaries_queue import summarise_queue
+from pipelines.steps.curate import curate
 from pipelines.steps.ingest import IngestRequest, ingest
 from pipelines.steps.initialise import initialise
 from pipelines.steps.ledger import open_ledger
@@ -256,7 +261,25 @@ def test_a_workspace_without_a_model_begins_with_typical_and_diverse_images(tmp_
     assert report.by_reason["cold_start"] == 10 - report.audits
     with open_ledger(workspace) as ledger:
         uris = images_frame(ledger).set_index("image_id")["uri"]
-    assert {Path(uris[image]).name.partition("-")[0] for image in _tasks(workspace)["subject_id"]} == set(CLASSES)
+    kinds = {image: Path(uris[image]).name.partition("-")[0] for image in _tasks(workspace)["subject_id"]}
+    assert set(kinds.values()) == set(CLASSES)
+    _answer_everything(workspace, kinds)
+    splits = curate(workspace).splits  # the first data set has all three parts, although people were asked on purpose
+    assert {name: bool(counts) and sum(counts.values()) > 0 for name, counts in splits.items()} == dict.fromkeys(
+        ("train", "val", "test"), True
+    )
+
+
+def _answer_everything(workspace: Workspace, labels: dict[str, str]) -> None:
+    with open_ledger(workspace) as ledger:
+        if not current_taxonomy(ledger).names:
+            taxonomy = current_taxonomy(ledger).extended(sorted(set(labels.values())))
+            save_taxonomy(ledger, taxonomy, "test", "first classes")
+        for one in serve(ledger, "mei", count=100):
+            answer = Answer(
+                task_id=one.task_id, request_id=one.task_id, action=Action.LABEL, label=labels[one.subject_id]
+            )
+            decide(ledger, "mei", answer)
 
 
 def test_the_verb_takes_every_scored_batch_by_itself(scored: Workspace) -> None:
