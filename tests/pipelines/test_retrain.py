@@ -274,7 +274,7 @@ def test_the_command_line_answers_with_one_object_and_the_kill_of_it_loses_and_d
         deadline = time.monotonic() + 240
         while not reached() and process.poll() is None:
             assert time.monotonic() < deadline
-            time.sleep(0.001)
+            time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     resumed = done(killed, "retrain", "--mode", "incremental")
