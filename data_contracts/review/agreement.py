@@ -119,7 +119,7 @@ class Reading:
     @property
     def second_event(self) -> bool:
         """Whether there is an answer after the model was shown."""
-        return self.last["event_id"] != self.first["event_id"]
+        return bool(self.last["event_id"] != self.first["event_id"])
 
     @property
     def overrides(self) -> bool | None:
