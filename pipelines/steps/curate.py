@@ -166,12 +166,13 @@ def _chosen_to_teach(ledger: Ledger, items: pd.DataFrame) -> pd.Series[bool]:
     """
     tasks = tasks_frame(ledger)
     fair = (tasks["purpose"] != Purpose.REVIEW.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
-    shown, drawn = (
-        items["image_id"].isin(part.loc[part["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"])
-        | items["group"].isin(part.loc[part["subject_kind"] == SubjectKind.GROUP.value, "subject_id"])
-        for part in (tasks[~fair], tasks[fair])
-    )
-    return shown & ~drawn
+
+    def named(part: pd.DataFrame) -> pd.Series[bool]:
+        images = part.loc[part["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"]
+        groups = part.loc[part["subject_kind"] == SubjectKind.GROUP.value, "subject_id"]
+        return items["image_id"].isin(images) | items["group"].isin(groups)
+
+    return named(tasks[~fair]) & ~named(tasks[fair])
 
 
 def _candidates(items: pd.DataFrame) -> list[Candidate]:
@@ -179,7 +180,7 @@ def _candidates(items: pd.DataFrame) -> list[Candidate]:
     placed = items["assigned"].notna() | items["given_split"].notna()
     elsewhere = items["component"].isin(items.loc[placed, "component"])
     # The first data set of a cold start has nothing but chosen images, and needs all three parts nevertheless.
-    taught = items["taught"] & items["assigned"].notna().any()
+    taught = items["taught"] & bool(items["assigned"].notna().any())
     given = items["given_split"].astype(object).where(elsewhere | ~taught, Split.TRAIN.value)
     items = items.assign(given_split=given)
 
