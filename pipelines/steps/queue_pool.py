@@ -117,7 +117,8 @@ def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_gro
     grouped = frame["group"].notna() & by_group
     said = frame[grouped & frame["scored"]].groupby("group")["predicted"].nunique()
     torn = grouped & frame["scored"] & ~frame["flagged"] & frame["group"].map(said).gt(1)
-    frame.loc[torn, ["flagged", "reason"]] = [True, ReviewReason.DISAGREEMENT.value]  # no verdict for the group
+    frame["flagged"] = frame["flagged"] | torn  # there is no verdict for the group
+    frame["reason"] = frame["reason"].where(~torn, ReviewReason.DISAGREEMENT.value)
     frame["subject_kind"] = np.where(grouped, SubjectKind.GROUP.value, SubjectKind.IMAGE.value)
     frame["subject_id"] = frame["group"].where(grouped, frame["image_id"])
     frame["component"] = _components(ledger, frame)
