@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from data_contracts.errors import NotFound
+from data_contracts.errors import BadInput, NotFound
 from data_contracts.workspace import Workspace
 from pipelines.steps.score import batch_key
 
@@ -52,7 +52,7 @@ def look_into(workspace: Workspace, known: dict[str, str], now: datetime) -> Inb
             continue
         try:
             key = batch_key(workspace, str(folder))
-        except NotFound:
+        except (NotFound, BadInput):
             empty += 1
             continue
         if known.get(str(folder)) != key:

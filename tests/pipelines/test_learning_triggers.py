@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from data_contracts.vocabulary import Action, Alias, Source
 from data_contracts.workspace import Workspace
 from pipelines.definitions.build import build_definitions
 from pipelines.definitions.instance import open_instance
+from pipelines.definitions.resources import Site
+from pipelines.definitions.sensors import SENSORS
 from pipelines.steps.inbox import look_into
 from pipelines.steps.learning_triggers import NewAnswers, answers_since, look, newest_learned, readiness
 from pipelines.steps.registry import open_registry
@@ -119,16 +122,32 @@ def eager(folder: Path, **retrain: Any) -> Workspace:
     return workspace
 
 
-def tick(workspace: Workspace, name: str, cursor: str | None = None) -> Any:
+@dataclass(frozen=True)
+class Tick:
+    """What one evaluation of a sensor gave."""
+
+    run_requests: list[Any]
+    skip_message: str
+    cursor: str | None
+    partitions: list[str]
+
+
+def tick(workspace: Workspace, name: str, cursor: str | None = None) -> Tick:
     """One evaluation of a sensor on the workspace's own instance."""
     repository = build_definitions(workspace).get_repository_def()
-    sensor = repository.get_sensor_def(name)
-    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert repository.get_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
+    sensor = next(sensor for sensor in SENSORS if sensor.name == name)
     with (
         open_instance(workspace) as instance,
-        dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository) as context,
+        dg.build_sensor_context(
+            instance=instance, cursor=cursor, repository_def=repository, resources={"site": Site(workspace)}
+        ) as context,
     ):
-        return sensor.evaluate_tick(context)
+        found: Any = sensor(context)
+    if isinstance(found, dg.SkipReason):
+        return Tick([], found.skip_message or "", cursor, [])
+    requests = found.dynamic_partitions_requests or []
+    return Tick(found.run_requests, "", found.cursor, [key for one in requests for key in one.partition_keys])
 
 
 def test_the_answers_sensor_explains_itself_then_asks_for_one_run(promoted: Path) -> None:
@@ -165,8 +184,8 @@ def test_a_folder_in_the_inbox_is_scored_once_when_it_is_whole(promoted: Path, n
     aged(workspace.inbox / "empty")
     fired = tick(workspace, "inbox")
     (request,) = fired.run_requests
-    assert request.partition_key in fired.dynamic_partitions_requests[0].partition_keys
-    assert json.loads(fired.cursor) == {str(batch): request.partition_key}
+    assert fired.partitions == [request.partition_key]
+    assert json.loads(fired.cursor or "") == {str(batch): request.partition_key}
     assert not tick(workspace, "inbox", cursor=fired.cursor).run_requests
     shutil.copy(new_images / "plain" / "plain-001.png", batch)
     aged(batch)

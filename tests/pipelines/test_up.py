@@ -78,6 +78,8 @@ def up(folder: Path) -> Iterator[Up]:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
         errors.close()
 
 
