@@ -11,6 +11,8 @@ The rules, in full:
    labels then mean one class again); a merge by splitting into the former names, whose own labels mean them again,
    while what was said under the common name in between waits for a person.
 5. A name that was retired by a split never becomes another class, and no change makes a label mean two classes.
+
+Long because each change stands beside the rule that undoes it; apart, the two would drift.
 """
 
 from __future__ import annotations
