@@ -6,11 +6,11 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import Progress
 from data_contracts.vocabulary import Decision, Split
@@ -18,75 +18,41 @@ from data_contracts.workspace import Workspace
 from pipelines.definitions.names import AssetName, Job
 from pipelines.definitions.runner import run_job
 from pipelines.demo_images import DemoImages, lay_out
+from pipelines.demo_notes import DemoNotes
+from pipelines.demo_report import DemoReport
+from pipelines.demo_rounds import run_round, truth_by_image
+from pipelines.demo_table import Interval, by_truth, planted_found, review_against_chance
 from pipelines.steps.initialise import initialise
 
 PROFILE = "solar-el"
+PLANTED_SHARE = 0.05
 WHO = "tailsight demo"
 WHY = "first model of the demo"
-Interval = tuple[float, float]
 T = TypeVar("T")
 
 
-class DemoReport(BaseModel):
-    """Every figure of the demo; intervals are 95%.
+@dataclass(frozen=True)
+class Plan:
+    """How much of the loop a demo runs: rounds of review, and answers in each."""
 
-    ``macro_f1_before`` is the champion's on the test images, before any review round. ``automatic_error`` compares the
-    automatic decisions on the production batch with what the experts said of it, which no factory would know.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    workspace: str
-    images: int
-    labelled: int
-    production: int
-    dataset_version: str
-    champion: str
     preset: str
-    test_images: int
-    macro_f1_before: float
-    macro_f1_before_ci: Interval | None
-    balanced_accuracy: float
-    balanced_accuracy_ci: Interval | None
-    accuracy: float
-    accuracy_ci: Interval | None
-    ece: float
-    ece_ci: Interval | None
-    ece_of_a_calibrated_model: float
-    escape_rate: float | None
-    overkill_rate: float | None
-    gate_passed: bool
-    gate_overridden: bool
-    gate_reasons: list[str]
-    batch: str
-    batch_rows: int
-    automatic: int
-    review: int
-    share_automatic: float
-    error_limit: float
-    expected_error: float | None
-    expected_error_ci: Interval | None
-    automatic_wrong: int
-    automatic_error: float | None
-    automatic_error_ci: Interval | None
-    reader_hours: float
-    scores: str
-    report: str
-    next_batch: str
-    stage_seconds: dict[str, float]
-    seconds: float
-    peak_memory_mb: int
+    rounds: int
+    budget: int
+
+
+PLANS = {False: Plan("standard", 2, 100), True: Plan("quick", 1, 60)}
+"""By whether it is the quick demo."""
 
 
 def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress) -> DemoReport:
-    """Run the loop: lay out, ingest, curate, train, evaluate, promote, score a batch, report.
+    """Run the loop: ingest, curate, train, evaluate, promote; then rounds of score, review, retrain; then judge it.
 
     Raises:
         BadInput: the demo's images are not installed, or the folder holds another workspace.
-        TailsightError: a stage failed or the gate refused.
+        TailsightError: a stage failed.
     """
     began = time.monotonic()
-    preset = "quick" if quick else "standard"
+    plan = PLANS[quick]
     stages = Stages(workspace, progress)
     images = stages.timed("lay out", lambda: _begin(workspace, progress))
     production = sum(1 for batch in images.batches for _ in batch.glob("*.png"))
@@ -95,28 +61,58 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
         Job.INGEST,
         {AssetName.IMAGES: {"images": str(images.labelled), "labels": str(images.labels), "who": WHO}},
     )
-    dataset = stages.run("curate", Job.CURATE, {AssetName.DATASET: {"seed": seed}})
-    trained = stages.run("train", Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "seed": seed}})
-    candidate = str(trained["model_version"])
-    model = {"model": candidate, "split": Split.TEST.value, "seed": seed}
-    test = stages.run("evaluate", Job.EVALUATE, {AssetName.EVALUATION: model})
-    gate = stages.promote(candidate, seed)
-    scores = workspace.scores / "demo-batch-01.parquet"
-    scored = stages.score(images.batches[0], scores)
+    first = _first_day(stages, images, plan, seed)
+    candidate, dataset = str(first["train"]["model_version"]), str(first["curate"]["dataset_version"])
+    seconds_per_image = workspace.profile.review.seconds_per_image
+    outcomes = [
+        run_round(stages, images, number, budget=plan.budget, seed=seed, seconds_per_image=seconds_per_image)
+        for number in range(1, plan.rounds + 1)
+    ]
+    learned = next((o.model_version for o in reversed(outcomes) if o.model_version), candidate)
+    waiting = _leave_a_queue(stages, images, plan, seed)
+    truth = truth_by_image(workspace, images)
+    before = by_truth(workspace, candidate, dataset, truth, progress)
+    after = by_truth(workspace, learned, dataset, truth, progress)
+    arms = stages.timed(
+        "arms",
+        lambda: review_against_chance(
+            workspace, images, candidate, dataset, rounds=plan.rounds, budget=plan.budget, progress=progress
+        ),
+    )
+    model = {"model": learned, "split": Split.TEST.value, "seed": seed}
     page = stages.run("report", Job.REPORT, {AssetName.HTML_REPORT: model})
-    wrong, automatic = _against_truth(scores, images.truth)
+    trainings = [o.train_seconds for o in outcomes if o.train_seconds is not None]
+    test, gate, scored = first["evaluate"], first["promote"], first["score"]
+    wrong, automatic = int(scored["automatic_wrong"]), int(scored["automatic_checked"])
     return DemoReport(
         workspace=str(workspace.folder),
-        images=len(images.truth) + images.labelled_count,
+        images=len(images.truth),
         labelled=images.labelled_count,
         production=production,
-        dataset_version=str(dataset["dataset_version"]),
-        champion=str(gate["model_version"]),
-        preset=preset,
+        dataset_version=dataset,
+        champion=next((str(o.model_version) for o in reversed(outcomes) if o.promoted), str(gate["model_version"])),
+        preset=plan.preset,
         test_images=int(test["n"]),
-        macro_f1_before=test["macro_f1"],
-        macro_f1_before_ci=test["macro_f1_ci"],
-        **{key: test[key] for name in ("balanced_accuracy", "accuracy", "ece") for key in (name, f"{name}_ci")},
+        macro_f1_before=before.macro_f1,
+        macro_f1_before_ci=before.macro_f1_ci,
+        macro_f1_after=after.macro_f1,
+        macro_f1_after_ci=after.macro_f1_ci,
+        macro_f1_random=arms.random,
+        macro_f1_random_ci=arms.random_ci,
+        accuracy_before=before.accuracy,
+        accuracy_after=after.accuracy,
+        arms=arms,
+        rounds=outcomes,
+        planted_errors=len(images.planted),
+        planted_errors_found=planted_found(workspace, images, truth),
+        full_training_seconds=float(first["train"]["training_seconds"]),
+        incremental_training_seconds=sum(trainings) / len(trainings) if trainings else None,
+        waiting=waiting,
+        **{
+            key: test[key]
+            for name in ("macro_f1", "balanced_accuracy", "accuracy", "ece")
+            for key in (name, f"{name}_ci")
+        },
         ece_of_a_calibrated_model=test["ece_of_a_calibrated_model"],
         escape_rate=test["escape_rate"],
         overkill_rate=test["overkill_rate"],
@@ -140,13 +136,44 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
         automatic_wrong=wrong,
         automatic_error=wrong / automatic if automatic else None,
         automatic_error_ci=_share_interval(wrong, automatic),
-        scores=str(scores),
+        scores=str(workspace.scores / "demo-first-day.parquet"),
         report=str(page["report"]),
-        next_batch=str(images.batches[1]),
+        next_batch=str(images.batches[-1]),
         stage_seconds=stages.seconds,
         seconds=round(time.monotonic() - began, 1),
         peak_memory_mb=_peak_memory_mb(),
     )
+
+
+def _first_day(stages: Stages, images: DemoImages, plan: Plan, seed: int) -> dict[str, dict[str, Any]]:
+    """Reports of what happens before anybody is asked, by stage."""
+    notes = DemoNotes(stages.workspace.folder / "demo" / "first-day.json")
+    curated = {AssetName.DATASET.value: {"seed": seed}}
+    training = {AssetName.CANDIDATE.value: {"preset": plan.preset, "seed": seed}}
+    done = {"curate": notes.once("curate", lambda: stages.run("curate", Job.CURATE, curated))}
+    done["train"] = notes.once("train", lambda: stages.run("train", Job.TRAIN, training))
+    candidate = str(done["train"]["model_version"])
+    model = {AssetName.EVALUATION.value: {"model": candidate, "split": Split.TEST.value, "seed": seed}}
+    done["evaluate"] = notes.once("evaluate", lambda: stages.run("evaluate", Job.EVALUATE, model))
+    done["promote"] = notes.once("promote", lambda: stages.promote(candidate, seed))
+    scores = stages.workspace.scores / "demo-first-day.parquet"
+    done["score"] = notes.once("score", lambda: _score_and_judge(stages, images, scores))
+    return done
+
+
+def _score_and_judge(stages: Stages, images: DemoImages, scores: Path) -> dict[str, Any]:
+    scored = stages.score("score", images.batches[0], scores)
+    wrong, automatic = _against_truth(scores, images.truth)
+    return scored | {"automatic_wrong": wrong, "automatic_checked": automatic}
+
+
+def _leave_a_queue(stages: Stages, images: DemoImages, plan: Plan, seed: int) -> int:
+    """Score the last batch and queue it for whoever opens the app; returns how many tasks wait."""
+    notes = DemoNotes(stages.workspace.folder / "demo" / "last-batch.json")
+    scores = stages.workspace.scores / "demo-batch-last.parquet"
+    request = {AssetName.REVIEW_ROUND.value: {"scores": [str(scores)], "budget": plan.budget, "seed": seed}}
+    notes.once("score", lambda: stages.score("score last", images.batches[-1], scores))
+    return int(notes.once("queue", lambda: stages.run("queue last", Job.QUEUE, request))["waiting"])
 
 
 class Stages:
@@ -183,22 +210,22 @@ class Stages:
         overriding = request | {"override": True, "why": f"{WHY}; the gate refused, the demo goes on to show the rest"}
         return self.run("promote", Job.PROMOTE, {AssetName.CHAMPION: overriding})
 
-    def score(self, batch: Path, out: Path) -> dict[str, Any]:
+    def score(self, name: str, batch: Path, out: Path) -> dict[str, Any]:
         """Score one production batch as its own partition."""
         from pipelines.steps.score import batch_key
 
-        self.progress.say(f"[{len(self.seconds)}] score")
+        self.progress.say(f"[{len(self.seconds)}] {name}")
         config: dict[str, dict[str, Any]] = {AssetName.BATCH_SCORES: {"images": str(batch), "out": str(out)}}
         key = batch_key(self.workspace, str(batch))
         outcome = self.timed(
-            "score", lambda: run_job(self.workspace, Job.SCORE, config, progress=self.progress, batch=key)
+            name, lambda: run_job(self.workspace, Job.SCORE, config, progress=self.progress, batch=key)
         )
         return dict(outcome.report)
 
 
 def _begin(workspace: Workspace, progress: Progress) -> DemoImages:
     initialise(workspace, PROFILE)
-    return lay_out(workspace.folder / "demo", progress)
+    return lay_out(workspace.folder / "demo", progress, planted_share=PLANTED_SHARE)
 
 
 def _against_truth(scores: Path, truth: Mapping[str, str]) -> tuple[int, int]:
