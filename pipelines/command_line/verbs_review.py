@@ -38,6 +38,7 @@ def review(
     workspace = workspace_in_use().require()
     chosen = _usable_port(address, port)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     app = start_app(workspace, chosen, address)
     try:
         wait_until_ready(app, workspace, chosen)

@@ -36,6 +36,7 @@ def up(
         services = services_of(workspace, ports)
         # A service manager stops us with SIGTERM; what we started must end then too.
         signal.signal(signal.SIGTERM, _as_interrupt)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
         try:
             _serve(workspace, services, orphans, progress, as_json=json_output)
         except KeyboardInterrupt:

@@ -54,7 +54,7 @@ MISTAKES = [
     ),
     (
         ("trian",),
-        "No such command 'trian'. Did you mean 'train'?",
+        "No such command 'trian'. Did you mean 'train', 'retrain'?",
         "See `tailsight --help`.",
     ),
     (
