@@ -8,6 +8,7 @@ class Decisions {
     this.keymap = keymap;
     this.act = act;
     this.classButtons = new Map();
+    this.marked = [null, null];
     this.actionButtons = new Map();
     this.classRow = element("div", { class: "classes", role: "group", "aria-label": t("classes") });
     this.actionRow = element("div", { class: "actions", role: "group", "aria-label": t("actions") });
@@ -25,6 +26,7 @@ class Decisions {
       this.classButtons.set(c.name, button);
       return button;
     }));
+    this.mark(...this.marked);
   }
 
   setActions(names) {
@@ -45,6 +47,7 @@ class Decisions {
   enable(name, on) { const b = this.actionButtons.get(name); if (b) b.disabled = !on; }
 
   mark(predicted, chosen) {
+    this.marked = [predicted, chosen];
     for (const [name, button] of this.classButtons) {
       button.classList.toggle("suggested", name === predicted);
       button.classList.toggle("chosen", name === chosen);

@@ -18,7 +18,8 @@ class Shell {
     this.side = new Side(this.t, pictures);
     const act = (name, value, at) => { this.decide(name, value, at, null); };
     this.decisions = new Decisions(this.t, this.keymap, header.classes, act);
-    this.sheet = new CheatSheet(this.t, this.keymap, header.classes, () => this.decisions.setClasses(header.classes));
+    this.sheet = new CheatSheet(this.t, this.keymap, header.classes,
+      () => this.decisions.setClasses(this.sheet.classes)); // as they are now: a class may have been added since
     this.bar = new Bar(this.t, this.language, () => this.sheet.toggle());
     this.banner = element("div", { class: "banner", hidden: true });
     this.classNames = header.classes.map((c) => c.name).join("\n");
