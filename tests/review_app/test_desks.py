@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from data_contracts.errors import Refused
 from data_contracts.review import roles, serving
 from data_contracts.review.records import TaskEvidence
 from data_contracts.vocabulary import Action, Role
@@ -261,8 +262,9 @@ def test_differing_readings_are_settled_by_an_adjudicator_and_by_nobody_else(emp
     item = look(dispute)["queue"][0]
     assert [(r["who"], r["label"]) for r in item["readings"]] == [("Ann", "pit"), ("Ben", "crack")]
     assert item["prediction"] is None, "a blind task is adjudicated blind"
-    reader = ReviewDesk(service, "Ann", ENGLISH)
-    assert not ask(reader, kind="undo", of_visit=None)["ok"]
+    with pytest.raises(Refused):
+        say(DisputeDesk(service, "Ann", ENGLISH), item, "pit")
+    assert [e.who for e in events_of(empty_site)] == ["Ann", "Ben"], "a reader neither settles a dispute nor sees it"
     assert say(dispute, item, "crack")["ok"]
     assert look(dispute)["queue"] == []
     assert ask(dispute, kind="undo", of_visit=None)["ok"]
@@ -277,6 +279,24 @@ def test_differing_readings_are_settled_by_an_adjudicator_and_by_nobody_else(emp
         Action.UNDO,
         Action.UNDO,
     ]
+
+
+def test_a_reader_takes_an_own_reading_back_and_what_is_settled_stays_settled(empty_site: Workspace) -> None:
+    (image,) = add_pictures(empty_site, 1)
+    add_tasks(empty_site, [simple_task(image, 0, readings_required=2, blind=True)])
+    service = ReviewService(empty_site)
+    roles.sign_in(service.ledger, "Lea")
+    for who, label in (("Ann", "pit"), ("Ben", "crack")):
+        desk = ReviewDesk(service, who, ENGLISH)
+        assert say(desk, look(desk)["queue"][0], label)["ok"]
+    dispute = DisputeDesk(service, "Lea", ENGLISH)
+    assert say(dispute, look(dispute)["queue"][0], "crack")["ok"]
+    assert ask(ReviewDesk(service, "Ann", ENGLISH), kind="undo", of_visit=None)["ok"]
+    assert look(dispute)["queue"] == []
+    service.close()
+    first, _, settled, undone = events_of(empty_site)
+    assert (settled.who, settled.action) == ("Lea", Action.ADJUDICATE)
+    assert (undone.who, undone.undoes) == ("Ann", first.event_id)
 
 
 def test_the_service_and_the_desks_do_not_import_streamlit() -> None:

@@ -16,7 +16,7 @@ from data_contracts.review.serving import serve as serve_tasks
 from data_contracts.vocabulary import Action, Role
 from data_contracts.workspace import Workspace
 from tests.review_app.conftest import Sit
-from tests.review_app.inspector import SETTLED_MS, events_of
+from tests.review_app.inspector import PATIENCE_MS, SETTLED_MS, events_of
 from tests.review_app.line import add_pictures, add_tasks, picture_of, simple_task
 from tests.review_app.server import AppServer
 
@@ -37,7 +37,8 @@ def test_many_images_are_labelled_together_after_spot_checks_and_undone_together
     ann.page.keyboard.press("2")
     for number in (1, 2):
         expect(ann.page.locator(".banner")).to_contain_text(f"Spot check {number} of 2")
-        ann.page.wait_for_timeout(SETTLED_MS + 200)
+        expect(ann.page.locator(".veil")).to_be_hidden(timeout=PATIENCE_MS)  # the large picture is on the screen
+        ann.page.wait_for_timeout(SETTLED_MS)
         ann.page.keyboard.press("Enter")
     ann.wait_until_saved()
     said = events_of(empty_site)
@@ -122,15 +123,17 @@ def test_a_browser_that_tries_cannot_tell_an_audit_from_another_blind_task(
     )
     ann = sit(serve(empty_site))
     seen = []
-    for _ in range(4):
+    for number in range(4):
+        ann.wait_until_saved()
+        expect(ann.flash).to_be_hidden()  # what was said of the image before
         text = ann.canvas.inner_text()
         seen.append(re.sub(r"\b[0-9a-f]{10}\b|\d+ (done|waiting)|Saved: .*|✓ All saved", "", text).split())
         visit = ann.visit
         ann.page.keyboard.press("Enter")
         expect(ann.flash).to_contain_text("suggestion is hidden")
         ann.page.keyboard.press("1")
-        ann.page.wait_for_timeout(700)
-        assert ann.visit != visit or len(seen) == 4
+        if number < 3:
+            ann.wait_for_next(visit)
     ann.wait_until_saved()
     assert seen[0] == seen[1] == seen[2] == seen[3]
     before = b"".join(ann.received)

@@ -126,7 +126,8 @@ class Grid {
   spotAct(name, value, key) {
     if (key === "Escape") { this.endSpot(); return true; }
     if (!["accept", "class", "undo"].includes(name) && key !== "Backspace") return false;
-    if (this.spotShown === null || performance.now() - this.spotShown < GUARD_MS) { this.shell.stage.refuse(this.t("too_fast")); return true; }
+    if (this.spotShown === null) { this.shell.stage.refuse(this.t("image_not_there")); return true; }
+    if (performance.now() - this.spotShown < GUARD_MS) { this.shell.stage.refuse(this.t("too_fast")); return true; }
     const item = this.spot.checks[this.spot.at];
     const yes = name === "accept" || (name === "class" && value === this.spot.label);
     if (!yes) this.selected.delete(item.visit);

@@ -119,7 +119,8 @@ class Stage {
   zoomBy(factor, centre) {
     if (!this.picture) return;
     const at = centre || this.pointer || { x: this.box.width / 2, y: this.box.height / 2 };
-    const scale = Math.min(Math.max(this.view.scale * factor, this.fitScale() / 2), 40);
+    const least = Math.min(this.fitScale() / 2, 1 / (window.devicePixelRatio || 1)); // source pixels are within reach of a small picture
+    const scale = Math.min(Math.max(this.view.scale * factor, least), 40);
     const ratio = scale / this.view.scale;
     this.view = { scale, x: at.x - (at.x - this.view.x) * ratio, y: at.y - (at.y - this.view.y) * ratio };
     this.touched = true;
