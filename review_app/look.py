@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from functools import cache
+
 import streamlit as st
 from PIL import Image, ImageDraw
 
@@ -27,14 +31,17 @@ header[data-testid="stHeader"] { border-bottom: 1px solid color-mix(in srgb, cur
 """
 
 
-def icon() -> Image.Image:
-    """The browser tab's icon, drawn here: Streamlit would fetch a named one from elsewhere."""
+@cache
+def icon() -> str:
+    """The browser tab's icon as a data address: a named one would come from elsewhere, a picture from /media."""
     picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)
     draw.rounded_rectangle((2, 2, 61, 61), radius=16, fill=(11, 110, 143))
     draw.ellipse((14, 20, 50, 44), outline=(255, 255, 255), width=5)
     draw.ellipse((25, 25, 39, 39), fill=(255, 255, 255))
-    return picture
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def apply() -> None:
