@@ -12,6 +12,7 @@ from data_contracts.ledger.tables import LABEL_EVENT
 from data_contracts.review import serving, tasks
 from data_contracts.review.decide import decide
 from data_contracts.review.records import Answer, Receipt, ReviewTask
+from data_contracts.review.task_rows import UNSETTLED
 from data_contracts.review.undo import undo
 from data_contracts.vocabulary import Action, Certainty
 from review_app.desk import Desk, Reply, Request, Said, new_visit
@@ -124,7 +125,7 @@ class ReviewDesk(Desk):
         self._waiting += 1
         before = self._left.get(said.visit) or self._find(said.visit, receipt.task_id)
         self._leave(said.visit, receipt.task_id)
-        if show_again:
+        if show_again and receipt.task_state in UNSETTLED:  # what stays settled has nothing to ask any more
             task = before.task if before is not None else tasks.task(self.service.ledger, receipt.task_id)
             # Whoever answered has been told what the model thought; after a restart nobody knows better than that.
             seen = before.model_seen if before is not None else True
