@@ -221,6 +221,7 @@ def test_nothing_about_an_image_or_a_person_is_in_any_address(site: Workspace, s
     reader.wait_until_saved()
     assert {e.who for e in events_of(site)} == {name}
     subjects = _subjects_in_order(site)
+    assert (reader.page.locator("link[rel='shortcut icon']").get_attribute("href") or "").startswith("data:image/png")
     assert reader.requests
     for address in reader.requests:
         assert address.startswith((reader.server.address, "blob:", "data:")), address
