@@ -256,6 +256,7 @@ def test_init_takes_a_profile_or_images(tmp_path: Path, words: tuple[str, ...]) 
     assert "give either --profile NAME|FILE or --from-images DIR" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_new_line_is_on_its_way_in_eight_commands_without_editing_anything(tmp_path: Path) -> None:
     images = make_images(tmp_path / "images")
     batch = make_images(tmp_path / "batch", per_class=5, seed=9)
