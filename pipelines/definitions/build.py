@@ -43,4 +43,6 @@ def build_definitions(workspace: Workspace, progress: Progress = SILENT) -> dg.D
         schedules=[monthly_retraining(profile)],
         sensors=SENSORS,
         resources={"site": Site(workspace, progress)},
+        # A run is one process: killed, no step of it goes on alone beside the run that is started in its place.
+        executor=dg.in_process_executor,
     )

@@ -37,6 +37,11 @@ def test_every_job_resolves_and_holds_its_nodes(workspace: Workspace) -> None:
         assert set(JOB_NODES[job]) <= nodes
 
 
+def test_a_run_is_one_process_so_that_no_step_outlives_it(workspace: Workspace) -> None:
+    definitions = build_definitions(workspace)
+    assert {definitions.resolve_job_def(job.value).executor_def.name for job in Job} == {"in_process"}
+
+
 def test_every_asset_is_defined_once_and_knows_what_it_comes_from(workspace: Workspace) -> None:
     graph = build_definitions(workspace).resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
