@@ -9,7 +9,7 @@ ROOMS  := data_contracts domain_models pipelines review_app deploy
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help install demo demo-quick browser test test-slow test-data lint format clean
+.PHONY: help install demo demo-quick screenshots browser test test-slow test-data lint format clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -38,6 +38,12 @@ demo: install    ## the whole loop on real solar-cell images, in demo-workspace
 
 demo-quick: install  ## the same in a minute and a half, in demo-workspace-quick
 	@$(BIN)/tailsight --workspace demo-workspace-quick demo --quick
+
+demo-workspace-quick/demo/last-batch.json:
+	@$(MAKE) demo-quick
+
+screenshots: browser demo-workspace-quick/demo/last-batch.json  ## the README's pictures, taken of the running app
+	@$(BIN)/python -m tests.screenshots.take_screenshots --workspace demo-workspace-quick
 
 lint: $(VENV)/.installed-for-tests  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
