@@ -37,6 +37,11 @@ class Workspace:
         return self.folder / "ledger.sqlite"
 
     @property
+    def ledger_place_path(self) -> Path:
+        """Says on which server the ledger is, without a password; absent where it is a SQLite file."""
+        return self.folder / "ledger.place"
+
+    @property
     def ledger_key_path(self) -> Path:
         """The secret that keys the hash chain; readable by its owner only, kept outside the database."""
         return self.folder / "ledger.key"
@@ -94,6 +99,11 @@ class Workspace:
     def display(self) -> Path:
         """Display copies of images for the review app; made again where they are missing."""
         return self.folder / "display"
+
+    @property
+    def deliveries(self) -> Path:
+        """What each receiver of decisions was offered last."""
+        return self.folder / "deliveries"
 
     @property
     def locks(self) -> Path:

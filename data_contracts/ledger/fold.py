@@ -13,24 +13,28 @@ The rules, in full:
    of a class that was split since leaves its subject unlabelled, until an answer of any source, later than the split,
    says which of the new classes it is; of several such answers rules 3 to 5 choose. See
    :mod:`data_contracts.taxonomy_changes`.
+8. The readings of a task that is disputed count for nothing, labels and ``bad_image`` alike: what counted without them
+   goes on counting, until an adjudication that stands ends the dispute.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.event_tables import event_frame_of
+from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE
+from data_contracts.ledger.tables_review import REVIEW_TASK
 from data_contracts.ledger.taxonomies import taxonomy_in
 from data_contracts.taxonomy import Taxonomy
-from data_contracts.vocabulary import Action, Source, SubjectKind
+from data_contracts.vocabulary import Action, Source, SubjectKind, TaskState
 
 LABELLING = frozenset({Action.LABEL, Action.CONFIRM, Action.CORRECT, Action.ADJUDICATE, Action.IMPORT})
 """Actions that state a label."""
@@ -125,8 +129,40 @@ def counts(event: Event) -> bool:
     return event["action"] in _LABELLING or event["action"] == Action.BAD_IMAGE
 
 
+def disputed_tasks(connection: Connection, task_ids: Iterable[str] | None = None) -> frozenset[str]:
+    """Ids of the tasks whose readings differ and wait for an adjudicator; of ``task_ids`` only, where given."""
+    query = select(REVIEW_TASK.c.task_id).where(REVIEW_TASK.c.state == TaskState.DISPUTED.value)
+    rows = (
+        connection.execute(query)
+        if task_ids is None
+        else rows_where_in(connection, query, REVIEW_TASK.c.task_id, task_ids)
+    )
+    return frozenset(row.task_id for row in rows)
+
+
+def is_reading_of(event: Event, tasks: Collection[str]) -> bool:
+    """Whether an event is a reading of one of ``tasks``; undos and adjudications are none."""
+    return (
+        bool(tasks)
+        and event["task_id"] in tasks
+        and event["source"] == Source.READER
+        and event["action"] != Action.UNDO
+    )
+
+
+def without_readings_of(tasks: Collection[str], events: pd.DataFrame) -> pd.DataFrame:
+    """A table of events without the readings of ``tasks``."""
+    if not tasks:
+        return events
+    readings = (events["source"] == Source.READER.value) & (events["action"] != Action.UNDO.value)
+    return events[~(readings & events["task_id"].isin(set(tasks)))]
+
+
 def standings(events: Iterable[Event]) -> dict[tuple[str, str], Standing]:
-    """Where each subject stands, by (subject kind, subject id); ``events`` in the order of the ledger."""
+    """Where each subject stands, by (subject kind, subject id); ``events`` in the order of the ledger.
+
+    They come without the readings of disputed tasks (rule 8).
+    """
     listed = list(events)
     cancelled = cancelled_events((e["event_id"], e["undoes"]) for e in listed if e["action"] == Action.UNDO)
     result: dict[tuple[str, str], Standing] = {}
@@ -140,7 +176,8 @@ def fold_labels(events: pd.DataFrame) -> pd.DataFrame:
     """The current label of every subject that has one, or is marked as a bad image.
 
     Args:
-        events: columns of :func:`~data_contracts.ledger.events.events_frame`; any row order.
+        events: columns of :func:`~data_contracts.ledger.events.events_frame`, without the readings of disputed tasks
+            (see :func:`without_readings_of`); any row order.
 
     Returns:
         One row per subject: ``subject_kind, subject_id, label`` (null where the subject only is a bad image),
@@ -179,7 +216,7 @@ def _bad_images(events: pd.DataFrame) -> pd.DataFrame:
 def current_labels(ledger: Ledger) -> pd.DataFrame:
     """:func:`fold_labels` of the whole ledger: labels as they were said, of images and of groups."""
     with ledger.reading() as connection:
-        return fold_labels(event_frame_of(connection))
+        return fold_labels(without_readings_of(disputed_tasks(connection), event_frame_of(connection)))
 
 
 def image_answers(ledger: Ledger) -> pd.DataFrame:
@@ -192,7 +229,7 @@ def image_answers(ledger: Ledger) -> pd.DataFrame:
         has said yet which of the new ones it is (``label`` is null then).
     """
     with ledger.reading() as connection:
-        events = event_frame_of(connection)
+        events = without_readings_of(disputed_tasks(connection), event_frame_of(connection))
         query = select(IMAGE.c.image_id, IMAGE.c.group_id).order_by(IMAGE.c.image_id)
         images = pd.DataFrame(connection.execute(query).all(), columns=["image_id", "group_id"], dtype=object)
         taxonomy = taxonomy_in(connection)

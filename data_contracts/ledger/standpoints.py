@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from data_contracts.ledger.chain import Row
-from data_contracts.ledger.fold import Standing, cancelled_events, counts, settled, standings
+from data_contracts.ledger.fold import (
+    Standing,
+    cancelled_events,
+    counts,
+    disputed_tasks,
+    is_reading_of,
+    settled,
+    standings,
+)
 from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
 from data_contracts.ledger.taxonomies import taxonomy_in
@@ -21,16 +29,22 @@ Subject = tuple[str, str]
 
 @dataclass
 class Standpoints:
-    """Events and standing of the subjects of a batch, and of the groups of its images."""
+    """Events and standing of the subjects of a batch, and of the groups of its images.
+
+    ``unheard`` are tasks whose readings do not count: they are disputed, or left out on purpose.
+    """
 
     events: dict[Subject, list[Row]]
     standing: dict[Subject, Standing]
     group_of: dict[str, str]
     taxonomy: Taxonomy
+    unheard: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, connection: Connection, subjects: Iterable[tuple[SubjectKind, str]]) -> Standpoints:
-        """Read what the ledger has on ``subjects``."""
+    def load(
+        cls, connection: Connection, subjects: Iterable[tuple[SubjectKind, str]], *, without_task: str | None = None
+    ) -> Standpoints:
+        """Read what the ledger has on ``subjects``; the readings of ``without_task`` do not count."""
         wanted = {(kind.value, subject) for kind, subject in subjects}
         images = [subject for kind, subject in wanted if kind == SubjectKind.IMAGE]
         query = select(IMAGE.c.image_id, IMAGE.c.group_id).where(IMAGE.c.group_id.is_not(None))
@@ -43,16 +57,18 @@ class Standpoints:
         for row in sorted(stored, key=lambda row: row.sequence):
             if (row.subject_kind, row.subject_id) in wanted:
                 events[row.subject_kind, row.subject_id].append(dict(row._mapping))
-        standing = standings(row for rows in events.values() for row in rows)
-        return cls(events, standing, group_of, taxonomy_in(connection))
+        of_tasks = {row["task_id"] for rows in events.values() for row in rows if row["task_id"] is not None}
+        unheard = disputed_tasks(connection, of_tasks) | ({without_task} if without_task is not None else set())
+        standing = standings(row for rows in events.values() for row in rows if not is_reading_of(row, unheard))
+        return cls(events, standing, group_of, taxonomy_in(connection), unheard)
 
     def apply(self, row: Row) -> None:
         """Take the next event into account."""
         subject = (row["subject_kind"], row["subject_id"])
         self.events[subject].append(row)
         if row["action"] == Action.UNDO:
-            self.standing[subject] = standings(self.events[subject]).get(subject, Standing())
-        elif counts(row):
+            self.standing[subject] = standings(self._heard(subject)).get(subject, Standing())
+        elif counts(row) and not is_reading_of(row, self.unheard):
             self.standing.setdefault(subject, Standing()).apply(row)
 
     def winner(self, kind: SubjectKind, subject_id: str) -> Row | None:
@@ -69,7 +85,7 @@ class Standpoints:
             return None
         if not self.taxonomy.splits:
             return dict(best.winner)
-        said = [row for subject in subjects for row in self.events.get(subject, ())]
+        said = [row for subject in subjects for row in self._heard(subject)]
         cancelled = cancelled_events(
             (row["event_id"], row["undoes"])
             for row in sorted(said, key=lambda row: row["sequence"])
@@ -86,6 +102,9 @@ class Standpoints:
     def event(self, kind: SubjectKind, subject_id: str, event_id: str) -> Row | None:
         """An event of this subject by its id."""
         return next((row for row in self.events[kind.value, subject_id] if row["event_id"] == event_id), None)
+
+    def _heard(self, subject: Subject) -> list[Row]:
+        return [row for row in self.events.get(subject, ()) if not is_reading_of(row, self.unheard)]
 
     def spelling(self, label: str) -> str:
         """The class that a label means; the label itself where the taxonomy does not know it."""

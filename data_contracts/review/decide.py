@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, select
 from data_contracts.errors import BadInput, Refused
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_within
-from data_contracts.ledger.fold import Event, standings
+from data_contracts.ledger.fold import Event
 from data_contracts.ledger.instants import as_text
 from data_contracts.ledger.instants import now as this_moment
 from data_contracts.ledger.standpoints import Standpoints
@@ -235,9 +235,7 @@ def _what_is_said(connection: Connection, task: TaskRow, answer: Answer) -> tupl
 def _label_on_file(connection: Connection, task: TaskRow) -> str | None:
     """The label that holds for the task's subject, its own readings left out: a second reading corrects no first."""
     kind, subject = SubjectKind(task["subject_kind"]), task["subject_id"]
-    standpoints = Standpoints.load(connection, [(kind, subject)])
-    rows = [row for listed in standpoints.events.values() for row in listed if row["task_id"] != task["task_id"]]
-    standpoints.standing = standings(rows)
+    standpoints = Standpoints.load(connection, [(kind, subject)], without_task=task["task_id"])
     label = standpoints.label(kind, subject)
     return None if label is None else standpoints.spelling(label)
 

@@ -4,7 +4,8 @@ What holds when a process is killed: a decision is in the outbox as soon as it i
 recorded as delivered after the sink took it. A kill between the two delivers it again. Each decision carries a
 ``decision_id`` that never changes, so a repeated one is recognisable: :class:`~data_contracts.review.sinks.CsvSink`
 looks at the end of its file and leaves out what stands there, which makes it exactly once; a webhook gets the ids as
-its idempotency key and has to keep them. Nothing is ever left out.
+its idempotency key and has to keep them. What was offered together once is offered together again, however much has
+become final since, so that the key is the same. Nothing is ever left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,6 +32,7 @@ from data_contracts.review.outbox import append_decisions, decision_id_of
 from data_contracts.review.records import DecisionOut
 from data_contracts.review.task_rows import UNSETTLED
 from data_contracts.vocabulary import Decision, Purpose, SubjectKind, TaskState
+from data_contracts.workspace import write_atomically
 
 TOGETHER = 100
 """How many decisions a sink is given at once; as many may come twice after a kill."""
@@ -47,7 +50,8 @@ def publish(ledger: Ledger, scores: pd.DataFrame, *, now: datetime | None = None
 
     Human decisions need no call: they enter when their task closes. Passed over are rows that are not automatic or have
     no prediction, subjects that have a decision already (the first final one stays until a person changes it), and
-    subjects that people are being asked about (audits aside: these look at what was decided automatically).
+    subjects that people are being asked about (audits aside: these look at what was decided automatically) or disagree
+    about.
 
     Args:
         ledger: where.
@@ -109,7 +113,7 @@ def deliver(ledger: Ledger, sink_name: str, write: Write, *, now: datetime | Non
     place = hashlib.sha256(sink_name.encode()).hexdigest()[:16]
     delivered = 0
     with ledger.workspace.lock(f"deliver-{place}", wait_seconds=LOCK_SECONDS):
-        while waiting := waiting_for(ledger, sink_name, limit=TOGETHER):
+        while waiting := _offered(ledger, sink_name, ledger.workspace.deliveries / f"{place}.json"):
             write(waiting)
             at = as_text(now or this_moment())
             with ledger.writing() as connection:
@@ -126,6 +130,21 @@ def deliver(ledger: Ledger, sink_name: str, write: Write, *, now: datetime | Non
                 connection.execute(insert(DELIVERY), rows)
             delivered += len(waiting)
     return delivered
+
+
+def _offered(ledger: Ledger, sink_name: str, note: Path) -> list[DecisionOut]:
+    """What the sink is offered next: what it was offered before and did not take, else what waits (noted first)."""
+    waiting = waiting_for(ledger, sink_name, limit=TOGETHER)
+    if not waiting:
+        return []
+    try:
+        last = int(json.loads(note.read_text(encoding="utf-8"))["last_offered"])
+    except (OSError, ValueError, KeyError, TypeError):
+        last = 0
+    before = [decision for decision in waiting if decision.sequence <= last]
+    if not before:
+        write_atomically(note, json.dumps({"last_offered": waiting[-1].sequence}))
+    return before or waiting
 
 
 def waiting_for(ledger: Ledger, sink_name: str, *, limit: int | None = None) -> list[DecisionOut]:
@@ -167,10 +186,10 @@ def _decided(connection: Connection, subjects: Any) -> set[tuple[str, str]]:
 
 
 def _asked_about(connection: Connection, subjects: Any) -> set[tuple[str, str]]:
-    """Subjects with a task under way; of an image also those whose group has one."""
-    under_way = (*UNSETTLED, TaskState.DISPUTED.value)
+    """Subjects with a task under way, or in dispute; of an image also those whose group has one."""
+    waiting = REVIEW_TASK.c.state.in_(UNSETTLED) & (REVIEW_TASK.c.purpose == Purpose.REVIEW.value)
     query = select(REVIEW_TASK.c.subject_kind, REVIEW_TASK.c.subject_id).where(
-        REVIEW_TASK.c.state.in_(under_way), REVIEW_TASK.c.purpose == Purpose.REVIEW.value
+        waiting | (REVIEW_TASK.c.state == TaskState.DISPUTED.value)
     )
     images = [subject for kind, subject in subjects if kind == SubjectKind.IMAGE]
     grouped = select(IMAGE.c.image_id, IMAGE.c.group_id).where(IMAGE.c.group_id.is_not(None))

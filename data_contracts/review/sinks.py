@@ -9,6 +9,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,7 +111,7 @@ class WebhookSink:
     """Posts decisions as JSON ``{"decisions": [...]}``; any answer of the 200s means that they are safe there.
 
     The header ``Idempotency-Key`` and every decision's ``decision_id`` let the receiver recognise what comes again,
-    after a kill or a lost answer.
+    after a kill or a lost answer: the same decisions then come with the same key.
 
     Args:
         url: an http or https address.
@@ -140,10 +141,11 @@ class WebhookSink:
             "Content-Type": "application/json",
             "Idempotency-Key": f"{decisions[0].decision_id}-{decisions[-1].decision_id}",
         }
+        opener = urllib.request.build_opener(_NoRedirects)
         request = urllib.request.Request(self.url, data=body.encode("utf-8"), headers=headers, method="POST")  # noqa: S310
         host = urlsplit(self.url).hostname
         try:
-            with urllib.request.urlopen(request, timeout=self.seconds) as answer:  # noqa: S310  # checked above
+            with opener.open(request, timeout=self.seconds) as answer:
                 answer.read(1)
         except urllib.error.HTTPError as error:
             error.close()
@@ -151,11 +153,20 @@ class WebhookSink:
                 f"The webhook at {host} answered {error.code}; {len(decisions)} decisions wait.",
                 remedy="They are sent again by the next delivery.",
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
+            # what a ValueError says may hold the address
+            why = str(error) if isinstance(error, OSError) else type(error).__name__
             raise TailsightError(
-                f"The webhook at {host} cannot be reached ({error}); {len(decisions)} decisions wait.",
+                f"The webhook at {host} cannot be reached ({why}); {len(decisions)} decisions wait.",
                 remedy="They are sent again by the next delivery.",
             ) from None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected POST arrives as a GET without its body: whoever answers that has not got the decisions."""
+
+    def redirect_request(self, *_arguments: object, **_named: object) -> None:
+        return None
 
 
 def _cell(value: object) -> str:
