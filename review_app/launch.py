@@ -12,7 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_contracts.errors import TailsightError
 from data_contracts.settings import read_settings
+from data_contracts.workspace import Workspace
+from review_app.accounts import read_accounts, secrets_path
 
 DEFAULT_PORT = 8501
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -50,9 +53,10 @@ _OPTIONS: dict[str, str] = {
 }
 
 
-def server_command(port: int, address: str = DEFAULT_ADDRESS) -> list[str]:
-    """The command that serves the app."""
-    options = {**_OPTIONS, "server.port": str(port), "server.address": address}
+def server_command(workspace: Path, port: int, address: str = DEFAULT_ADDRESS) -> list[str]:
+    """The command that serves the app; no other secrets than the workspace's own decide who may come in."""
+    secrets = str(secrets_path(Workspace(workspace)))
+    options = {**_OPTIONS, "server.port": str(port), "server.address": address, "secrets.files": secrets}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     return [sys.executable, "-m", "streamlit", "run", str(_ROOT / "review_app" / "main.py"), *flags]
 
@@ -64,15 +68,20 @@ def server_environment(workspace: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Become the server of the workspace in the environment; its ``.streamlit/secrets.toml`` is read if it is there."""
+    """Become the server of the workspace in the environment; its ``.streamlit/secrets.toml`` is held to be whole."""
     parser = argparse.ArgumentParser(prog="python -m review_app.launch", description="Start Tailsight's review app.")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--address", default=DEFAULT_ADDRESS, help="0.0.0.0 lets other machines in")
     given = parser.parse_args(arguments)
     workspace = read_settings().workspace.expanduser().resolve()
+    try:
+        read_accounts(Workspace(workspace))
+    except TailsightError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     if workspace.is_dir():
         os.chdir(workspace)
-    command = server_command(given.port, given.address)
+    command = server_command(workspace, given.port, given.address)
     os.execve(command[0], command, server_environment(workspace))  # noqa: S606  # our own command, without a shell
 
 

@@ -41,16 +41,18 @@ def main() -> None:
     st.set_page_config(page_title=texts("app.title"), page_icon=look.icon(), layout="wide")
     look.apply()
     try:
+        sign_in.accounts()
         service = open_service()
     except TailsightError as error:
         st.error(f"{texts('app.no_workspace')} {error}")
         return
-    who = sign_in.person(service)
+    visitor = sign_in.visitor(service)
     remember(sign_in.cookies())
-    if who is None:
-        pages = [st.Page(partial(sign_in.show, service, texts), title=texts("app.title"), url_path="sign-in")]
+    if visitor.who is None:
+        pages = [st.Page(partial(sign_in.show, service, visitor, texts), title=texts("app.title"), url_path="sign-in")]
         st.navigation(pages, position="hidden").run()
         return
+    who = visitor.who
     _account(service, who, texts)
     pages = [
         st.Page(
@@ -67,7 +69,7 @@ def main() -> None:
 
 def _account(service: ReviewService, who: str, texts: Texts) -> None:
     """Who is signed in, how sure that is, their language, and the way out."""
-    local = not sign_in.accounts_are_used()
+    local = sign_in.accounts() is None
     role = roles.role_of(service.ledger, who) or Role.READER
     with st.container(key="account"):
         label = f"{who} · {texts('app.local_mode')}" if local else who

@@ -6,13 +6,17 @@ this module believes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote
 
 import streamlit as st
-from streamlit.errors import StreamlitSecretNotFoundError
 
-from data_contracts.errors import TailsightError
+from data_contracts.errors import Refused, TailsightError
 from data_contracts.review import roles
+from data_contracts.settings import read_settings
+from data_contracts.workspace import Workspace
+from review_app.accounts import Accounts, NoAccount, account_of, login_of, read_accounts
 from review_app.service import ReviewService, error_sentence
 from review_app.texts import LANGUAGE_NAMES, Language, Texts, language_of
 
@@ -22,12 +26,33 @@ LANGUAGE_COOKIE = "tailsight_language"
 _WHO, _LEFT, _LANGUAGE = "who", "left", "language"
 
 
-def accounts_are_used() -> bool:
-    """Whether ``.streamlit/secrets.toml`` of the workspace configures OpenID Connect."""
-    try:
-        return "auth" in st.secrets
-    except StreamlitSecretNotFoundError:
-        return False
+_ENDED: set[str] = set()
+"""Sign-ins that were ended in some tab; the browser's other tabs learn it here, because their session goes on."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Whoever is at the screen.
+
+    Attributes:
+        who: the person who may work here, as the ledger knows them; ``None`` for everybody else.
+        account: the account that is signed in, whether or not it may work here; empty if it has no name.
+        refusal: key of the text that says why the account may not come in, ``None`` where nobody was refused.
+    """
+
+    who: str | None = None
+    account: str | None = None
+    refusal: str | None = None
+
+
+@cache
+def accounts() -> Accounts | None:
+    """How people sign in with accounts, ``None`` where they type names; as it was when the server started.
+
+    Raises:
+        BadInput: the secrets file is not complete.
+    """
+    return read_accounts(Workspace(read_settings().workspace.expanduser().absolute()))
 
 
 def language() -> Language:
@@ -36,40 +61,50 @@ def language() -> Language:
     return Language(chosen) if chosen in set(Language) else language_of(st.context.locale)
 
 
-def person(service: ReviewService) -> str | None:
-    """Who is signed in, or ``None``; somebody whom a restarted server does not know yet is known by their browser."""
-    if accounts_are_used():
-        if not st.user.is_logged_in:
-            return None
-        name = roles.name_of(str(st.user.get("email") or st.user.get("name") or st.user.get("sub")))
-        return _admitted(service, name)
+def visitor(service: ReviewService) -> Visitor:
+    """Who is at the screen; somebody whom a restarted server does not know yet is known by their browser."""
+    used = accounts()
+    if used is not None:
+        return _account_visitor(service, used)
     known = st.session_state.get(_WHO)
     if known is None and not st.session_state.get(_LEFT):
         remembered = _cookie(PERSON_COOKIE)
         known = _admitted(service, remembered) if remembered else None
-    return known
+    return Visitor(who=known)
+
+
+def is_still_here() -> bool:
+    """Whether the sign-in of this session holds; it ends in all tabs of a browser at once."""
+    return accounts() is None or (bool(st.user.is_logged_in) and login_of(st.user) not in _ENDED)
 
 
 def cookies() -> dict[str, str | None]:
-    """What the browser should remember until it is closed."""
-    return {PERSON_COOKIE: st.session_state.get(_WHO), LANGUAGE_COOKIE: st.session_state.get(_LANGUAGE)}
+    """What the browser should remember until it is closed; an account is remembered by the sign-in's own cookie."""
+    name = st.session_state.get(_WHO) if accounts() is None else None
+    return {PERSON_COOKIE: name, LANGUAGE_COOKIE: st.session_state.get(_LANGUAGE)}
 
 
-def show(service: ReviewService, texts: Texts) -> None:
-    """The page of somebody who is not signed in."""
+def show(service: ReviewService, visitor: Visitor, texts: Texts) -> None:
+    """The page of somebody who may not work here, or not yet."""
+    used = accounts()
     with st.container(key="sign-in"):
-        if accounts_are_used():
+        if used is None:
+            _ask_for_a_name(service, texts)
+        elif visitor.refusal is not None:
+            _say_no(used, visitor, texts)
+        else:
             st.title(texts("sign_in.oidc_heading"))
             st.write(texts("sign_in.oidc_text"))
-            st.button(texts("sign_in.oidc_button"), type="primary", on_click=st.login, width="stretch")
-        else:
-            _ask_for_a_name(service, texts)
+            args = () if used.provider is None else (used.provider,)
+            st.button(texts("sign_in.oidc_button"), type="primary", on_click=st.login, args=args, width="stretch")
         choose_language(texts)
 
 
 def leave() -> None:
     """Sign out; the browser forgets the name with the next message."""
-    if accounts_are_used():
+    if accounts() is not None:
+        if st.user.is_logged_in:
+            _ENDED.add(login_of(st.user))
         st.session_state.clear()
         st.logout()
         return
@@ -115,6 +150,35 @@ def _come_in(service: ReviewService, typed: str, texts: Texts) -> None:
     st.session_state[_WHO] = name
     st.session_state.pop(_LEFT, None)
     st.rerun()
+
+
+def _account_visitor(service: ReviewService, used: Accounts) -> Visitor:
+    if not is_still_here():
+        st.session_state.pop(_WHO, None)
+        return Visitor()
+    try:
+        account = account_of(st.user, used)
+    except NoAccount as error:
+        return Visitor(account="", refusal="sign_in.not_verified" if error.given else "sign_in.no_claim")
+    if st.session_state.get(_WHO) != account:
+        try:
+            roles.sign_in_account(service.ledger, account, first_lead=used.first_lead)
+        except Refused:
+            return Visitor(account=account, refusal="sign_in.no_role")
+        except TailsightError:
+            return Visitor(account="", refusal="sign_in.no_claim")
+        st.session_state[_WHO] = account
+    return Visitor(who=account, account=account)
+
+
+def _say_no(used: Accounts, visitor: Visitor, texts: Texts) -> None:
+    st.title(texts("sign_in.refused_heading"))
+    st.error(texts(str(visitor.refusal), account=visitor.account, claim=used.account_claim))
+    if visitor.refusal == "sign_in.no_role":
+        st.write(texts("sign_in.no_role_help"))
+    if st.button(texts("app.sign_out"), icon=":material/logout:", width="stretch", key="sign-out"):
+        leave()
+        st.rerun()
 
 
 def _admitted(service: ReviewService, name: str) -> str | None:

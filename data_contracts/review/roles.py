@@ -1,8 +1,9 @@
 """Who may do what. The rules hold for whoever calls, not only for the buttons that a screen shows.
 
 People are known from the roles that the ledger has kept of them. By default (names in local mode) somebody unknown
-is a reader from their first task on, and whoever signs in first is lead. Where people sign in through OpenID Connect,
-``UNKNOWN_PEOPLE`` is set to ``refused``: then only people whom a lead has given a role may answer.
+is a reader from their first task on, and whoever signs in first is lead. Where people sign in with accounts (OpenID
+Connect), the first account that comes in sets ``UNKNOWN_PEOPLE`` to ``refused``: from then on only people whom somebody
+has given a role may answer, and a role that a typed name got by itself opens no account's door.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from data_contracts.errors import BadInput, Refused
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.instants import as_text, from_text
 from data_contracts.ledger.instants import now as this_moment
-from data_contracts.ledger.tables_review import ROLE_EVENT
+from data_contracts.ledger.tables_review import ROLE_EVENT, SETTING_EVENT
 from data_contracts.review.choices import UNKNOWN_PEOPLE, choice_in
 from data_contracts.review.records import Person
 from data_contracts.vocabulary import Role
@@ -25,6 +26,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 LOCAL = "local sign-in"
 """Who gave a role that nobody gave: the rule for people of whom nothing is known yet."""
+
+ACCOUNTS = "sign-in with accounts"
+"""Who gave the first lead's role, and closed the door to unknown people, where people sign in with accounts."""
 
 
 def name_of(text: str) -> str:
@@ -59,6 +63,35 @@ def sign_in(ledger: Ledger, who: str, *, now: datetime | None = None) -> Role:
             _append(connection, name, Role.LEAD, LOCAL, at)
             return Role.LEAD
         return admit(connection, name, at)
+
+
+def sign_in_account(ledger: Ledger, who: str, *, first_lead: str | None = None, now: datetime | None = None) -> Role:
+    """The role of an account that the organisation's provider has vouched for, if somebody has given it one.
+
+    Args:
+        ledger: which knows the roles.
+        who: the account.
+        first_lead: the account that leads until the ledger says otherwise of it.
+        now: the time of whatever this writes.
+
+    Raises:
+        BadInput: ``who`` is not a name.
+        Refused: nobody has given this account a role.
+    """
+    name = name_of(who)
+    with ledger.writing() as connection:
+        at = now or this_moment()
+        if choice_in(connection, UNKNOWN_PEOPLE) != "refused":
+            last = connection.execute(select(func.coalesce(func.max(SETTING_EVENT.c.sequence), 0))).scalar_one()
+            row = {"sequence": last + 1, "at": as_text(at), "who": ACCOUNTS, "name": UNKNOWN_PEOPLE, "value": "refused"}
+            connection.execute(insert(SETTING_EVENT).values(**row))
+        given = _given_role(connection, name)
+        if given is None and name == first_lead:
+            _append(connection, name, Role.LEAD, ACCOUNTS, at)
+            return Role.LEAD
+    if given is None:  # raised outside, so that what was written above stays
+        raise _unknown(name)
+    return given
 
 
 def role_of(ledger: Ledger, who: str) -> Role | None:
@@ -96,7 +129,7 @@ def set_role(ledger: Ledger, who: str, role: Role, *, by: str, now: datetime | N
             raise Refused(
                 f"{name} is the only lead, and would not be any more.", remedy="Make somebody else lead first."
             )
-        if role_in(connection, name) != role:
+        if role_in(connection, name) != role or (by != LOCAL and _given_role(connection, name) is None):
             _append(connection, name, Role(role), by, now or this_moment())
 
 
@@ -118,6 +151,17 @@ def role_in(connection: Connection, who: str) -> Role | None:
         select(ROLE_EVENT.c.role).where(ROLE_EVENT.c.who == who).order_by(ROLE_EVENT.c.sequence.desc()).limit(1)
     ).scalar()
     return None if role is None else Role(role)
+
+
+def _given_role(connection: Connection, who: str) -> Role | None:
+    """The role that somebody has given a person; one that they got by typing their name does not count."""
+    row = connection.execute(
+        select(ROLE_EVENT.c.role, ROLE_EVENT.c.by)
+        .where(ROLE_EVENT.c.who == who)
+        .order_by(ROLE_EVENT.c.sequence.desc())
+        .limit(1)
+    ).first()
+    return None if row is None or row.by == LOCAL else Role(row.role)
 
 
 def require_in(connection: Connection, who: str, role: Role) -> None:

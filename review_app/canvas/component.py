@@ -60,7 +60,8 @@ def mount(frame: bytes, *, key: str, on_message: Callable[[Mapping[str, Any]], N
     """
 
     def received() -> None:
-        message = cast("Mapping[str, Any]", st.session_state[key]).get("message")
+        kept = cast("Mapping[str, Any] | None", st.session_state.get(key))  # none: it left the page meanwhile
+        message = None if kept is None else kept.get("message")
         if on_message is not None and isinstance(message, Mapping):
             on_message(message)
 

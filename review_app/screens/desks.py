@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from review_app import sign_in
 from review_app.canvas.component import mount
 from review_app.desk import Desk
 
@@ -28,4 +29,11 @@ def desk_of(make: Callable[[], DeskKind], *, place: str, who: str, language: str
 @st.fragment
 def canvas(desk: Desk) -> None:
     """The canvas with its desk; only this part of the page runs when the canvas says something."""
-    mount(desk.frame(), key=f"canvas-{desk.mode}", on_message=desk.receive)
+    if not sign_in.is_still_here():
+        st.rerun()  # signed out in another tab: the whole page, which asks who is there
+
+    def received(message: Mapping[str, Any]) -> None:
+        if sign_in.is_still_here():
+            desk.receive(message)
+
+    mount(desk.frame(), key=f"canvas-{desk.mode}", on_message=received)

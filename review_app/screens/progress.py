@@ -12,6 +12,7 @@ from data_contracts.records import PromotionRequest
 from data_contracts.review import choices, roles
 from data_contracts.review.progress_figures import PersonalFigures, ProgressFigures, progress_figures
 from data_contracts.vocabulary import Role
+from review_app.screens.people import add_person
 from review_app.service import ReviewService, error_sentence
 from review_app.texts import Texts
 
@@ -96,7 +97,8 @@ def _show_person(person: PersonalFigures, texts: Texts, *, own: bool = True) -> 
         st.metric(texts("progress.per_hour"), speed, border=True)
         st.metric(texts("progress.override_rate"), _share(person.override_rate), border=True)
     if own and person.learned:
-        st.success(texts("progress.corrections_in", version=person.learned[0].model_version))
+        newest = next((share for share in person.learned if share.champion), person.learned[0])
+        st.success(texts("progress.corrections_in", version=newest.model_version))
     elif own and person.corrections:
         st.caption(texts("progress.learned_none"))
 
@@ -145,6 +147,7 @@ def _show_people(service: ReviewService, who: str, texts: Texts) -> None:
         chosen = columns[place % 3].selectbox(person.who, list(names), list(names).index(now), key=f"role-{person.who}")
         if names[chosen] != person.role:
             _try(lambda p=person, r=names[chosen]: roles.set_role(service.ledger, p.who, r, by=who), texts)
+    add_person(service, who, texts)
     shown = choices.choice(service.ledger, choices.PERSONAL_FIGURES) == "leads"
     wanted = st.toggle(texts("progress.personal_switch"), value=shown, key="personal-switch")
     st.caption(texts("progress.personal_on" if shown else "progress.personal_off"))

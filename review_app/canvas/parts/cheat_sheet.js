@@ -27,7 +27,7 @@ class CheatSheet {
         element("button", { type: "button", class: "pick", onclick: () => { this.keymap.standard(this.classes); this.changed(); this.show(); } }, t("standard_keys"))),
       element("section", {}, element("h3", {}, t("actions")), rows([["↵", t("action_accept")], ["Z", t("action_undo")], ["←", t("action_back")],
         ["→", t("action_forward")], ["S", t("action_skip")], ["U", t("action_unsure")], ["X", t("action_bad_image")], ["N", t("note")], ["C", t("certainty")]])),
-      element("section", {}, element("h3", {}, t("image")), rows([["+ −", t("tool_zoom_in")], ["P", t("tool_source_pixels")], ["R", t("tool_fit")],
+      element("section", {}, element("h3", {}, t("image")), rows([["+ −", t("tool_zoom_in")], ["P", t("tool_source_pixels")], ["R", t("tool_fit")], ["⇧ ←↑↓→", t("tool_pan")],
         ["[ ]", t("tool_contrast_more")], [", .", t("tool_brighter")], ["O", t("tool_overlay")], ["F", t("tool_full_screen")], ["↑ ↓", t("other_image")]])));
     this.message.textContent = t("change_keys_hint");
     this.node.hidden = false;

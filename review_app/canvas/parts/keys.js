@@ -5,9 +5,10 @@ const ACTION_KEYS = {
   Enter: "accept", z: "undo", Backspace: "undo", ArrowLeft: "back", ArrowRight: "forward", s: "skip", u: "unsure", x: "bad_image",
   n: "note", c: "certainty", "?": "help", o: "overlay", f: "full_screen", r: "fit", p: "source_pixels", "+": "zoom_in", "=": "zoom_in",
   "-": "zoom_out", "[": "contrast_less", "]": "contrast_more", ",": "darker", ".": "brighter", ArrowUp: "image_before",
-  ArrowDown: "image_after", Escape: "close", b: "return_to_readers",
+  ArrowDown: "image_after", "Shift+ArrowLeft": "pan_left", "Shift+ArrowRight": "pan_right", "Shift+ArrowUp": "pan_up",
+  "Shift+ArrowDown": "pan_down", Escape: "close", b: "return_to_readers",
 };
-const MAY_REPEAT = new Set(["zoom_in", "zoom_out", "contrast_less", "contrast_more", "darker", "brighter"]);
+const MAY_REPEAT = new Set(["zoom_in", "zoom_out", "contrast_less", "contrast_more", "darker", "brighter", "pan_left", "pan_right", "pan_up", "pan_down"]);
 
 class Keys {
   constructor(act) {
@@ -48,6 +49,7 @@ class Keys {
 function plainKey(e) {
   if (/^Key[A-Z]$/.test(e.code) && !/^[a-zA-Z]$/.test(e.key)) return e.code[3].toLowerCase();
   if (/^(Digit|Numpad)[0-9]$/.test(e.code) && e.key === "Process") return e.code.slice(-1);
+  if (e.shiftKey && e.key.startsWith("Arrow")) return `Shift+${e.key}`;
   return e.key.length === 1 ? e.key.toLowerCase() : e.key;
 }
 

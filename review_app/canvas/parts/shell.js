@@ -1,5 +1,6 @@
 // Holds the parts together for one mounted component, and turns keys into what they mean.
 
+const PAN_PX = 60;
 const pictures = new Pictures(); // of this tab: coming back to a screen needs no picture twice
 
 class Shell {
@@ -92,6 +93,8 @@ class Shell {
     const tools = { overlay: () => this.stage.toggleOverlay(), full_screen: () => this.stage.fullScreen(), fit: () => this.stage.reset(),
       source_pixels: () => this.stage.sourcePixels(), zoom_in: () => this.stage.zoomBy(1.25), zoom_out: () => this.stage.zoomBy(0.8),
       contrast_less: () => this.stage.contrast(1.1), contrast_more: () => this.stage.contrast(1 / 1.1),
+      pan_left: () => this.stage.pan(PAN_PX, 0), pan_right: () => this.stage.pan(-PAN_PX, 0), // the view moves, not the image
+      pan_up: () => this.stage.pan(0, PAN_PX), pan_down: () => this.stage.pan(0, -PAN_PX),
       darker: () => this.stage.level(0.04), brighter: () => this.stage.level(-0.04) };
     if (name === "help") { this.sheet.toggle(); return true; }
     if (name in tools) { tools[name](); return true; }
