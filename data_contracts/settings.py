@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+RUNS_URL = "TAILSIGHT_DAGSTER_DATABASE_URL"
+"""Dagster reads it by itself: its settings file names the variable, not the address."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -13,7 +16,9 @@ class Settings:
 
     Attributes:
         workspace: ``TAILSIGHT_WORKSPACE``, else the current folder.
-        database_url: ``TAILSIGHT_DATABASE_URL``; ``None`` means SQLite inside the workspace.
+        database_url: ``TAILSIGHT_DATABASE_URL``, of the ledger; ``None`` means SQLite inside the workspace.
+        registry_url: ``TAILSIGHT_MLFLOW_DATABASE_URL``, of the model registry; ``None`` as above.
+        runs_url: ``TAILSIGHT_DAGSTER_DATABASE_URL``, of the run history; ``None`` as above.
         ledger_key: ``TAILSIGHT_LEDGER_KEY``; ``None`` means the key file inside the workspace.
         person: who is at the keyboard (``TAILSIGHT_USER``, else the login name).
         processes: how many processes may work at once (``TAILSIGHT_PROCESSES``, else the usable cores).
@@ -24,6 +29,8 @@ class Settings:
     ledger_key: str | None
     person: str
     processes: int
+    registry_url: str | None = None
+    runs_url: str | None = None
 
 
 def read_settings() -> Settings:
@@ -33,7 +40,14 @@ def read_settings() -> Settings:
     return Settings(
         workspace=Path(env.get("TAILSIGHT_WORKSPACE") or "."),
         database_url=env.get("TAILSIGHT_DATABASE_URL") or None,
+        registry_url=env.get("TAILSIGHT_MLFLOW_DATABASE_URL") or None,
+        runs_url=env.get(RUNS_URL) or None,
         ledger_key=env.get("TAILSIGHT_LEDGER_KEY") or None,
         person=env.get("TAILSIGHT_USER") or env.get("USER") or env.get("LOGNAME") or "unknown",
         processes=max(1, int(env.get("TAILSIGHT_PROCESSES") or cores)),
     )
+
+
+def read_variable(name: str) -> str | None:
+    """One environment variable that the profile names, because what it holds must not be written down."""
+    return os.environ.get(name) or None

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, text
 
+from data_contracts.ledger import postgresql
+
 APPEND_ONLY: dict[str, tuple[str, ...]] = {
     "label_event": ("sequence", "event_id", "request_id"),
     "promotion_event": ("sequence",),
@@ -50,24 +52,14 @@ def guard_statements(table: str, unique: tuple[str, ...], dialect: str) -> list[
             f"CREATE TRIGGER {replace} BEFORE INSERT ON {table} WHEN EXISTS ({found}) {refuse}",
         ]
     if dialect == "postgresql":
-        return [
-            f"CREATE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$",
-            f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} "
-            f"FOR EACH ROW EXECUTE FUNCTION {table}_refuse()",
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
-        ]
+        return postgresql.guard_statements(table)
     raise NotImplementedError(f"The ledger runs on SQLite and PostgreSQL, not on {dialect}.")
 
 
 def missing_guards(connection: Connection) -> list[str]:
-    """Append-only tables whose triggers somebody removed (or changed, on SQLite)."""
-    if connection.dialect.name != "sqlite":
-        rows = connection.execute(text("SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal"))
-        found = {(table, name) for table, name in rows}
-        expected = ("no_change", "no_truncate")
-        return [t for t in APPEND_ONLY if not {(t, f"{t}_{kind}") for kind in expected} <= found]
+    """Append-only tables whose triggers somebody removed or changed."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.unguarded(connection, APPEND_ONLY)
     present = set(inspect(connection).get_table_names())
     rows = connection.execute(text("SELECT sql FROM sqlite_master WHERE type = 'trigger'"))
     written = {row[0] for row in rows}

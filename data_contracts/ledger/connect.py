@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine
 from data_contracts.errors import BadInput
 from data_contracts.ledger.key import known_key, unlock
 from data_contracts.ledger.schema import is_current, migrate
-from data_contracts.ledger.transactions import BUSY_SECONDS, reading, server_engine, sqlite_engine, writing
+from data_contracts.ledger.transactions import BUSY_SECONDS, place_of, reading, server_engine, sqlite_engine, writing
 from data_contracts.settings import Settings
-from data_contracts.workspace import Workspace
+from data_contracts.workspace import Workspace, write_atomically
 
 
 class Ledger:
@@ -31,7 +31,7 @@ class Ledger:
         self.key = key
 
     def __repr__(self) -> str:
-        return f"Ledger({self.engine.url.render_as_string(hide_password=True)})"
+        return f"Ledger({place_of(self.engine)})"
 
     @classmethod
     def open(cls, workspace: Workspace, settings: Settings | None = None) -> Ledger:
@@ -45,7 +45,7 @@ class Ledger:
             NotFound: the folder is not a workspace.
             IntegrityError: the key is missing or wrong, or the database is damaged or of a newer version.
             Busy: another process holds the database.
-            BadInput: the database URL cannot be used.
+            BadInput: the database URL cannot be used, or the workspace's ledger is somewhere else.
             TailsightError: the database cannot be reached or written.
         """
         workspace.require()
@@ -59,6 +59,7 @@ class Ledger:
             if key is None:
                 with writing(engine) as connection:
                     key = unlock(connection, workspace, settings)
+            _remember_place(workspace, engine)
         except BaseException:
             engine.dispose()
             raise
@@ -86,16 +87,29 @@ class Ledger:
 
 
 def _engine(workspace: Workspace, settings: Settings | None) -> Engine:
+    """The engine of the one ledger that a workspace has: nobody starts a second one beside it by mistake."""
     if settings is None or settings.database_url is None:
+        if workspace.ledger_place_path.is_file():
+            place = workspace.ledger_place_path.read_text(encoding="utf-8").strip()
+            raise BadInput(
+                f"The ledger of {workspace.folder} is on a server ({place}), but TAILSIGHT_DATABASE_URL is not set.",
+                remedy="Set TAILSIGHT_DATABASE_URL to that database's address, with its password.",
+            )
         return sqlite_engine(workspace.ledger_path)
-    if not settings.database_url.startswith("postgresql"):
+    if workspace.ledger_path.exists():
         raise BadInput(
-            f"The ledger does not know databases of the kind {settings.database_url.partition(':')[0]!r}.",
-            remedy="Give postgresql+psycopg://…, or unset TAILSIGHT_DATABASE_URL to keep a SQLite file.",
+            f"The ledger of {workspace.folder} is its file {workspace.ledger_path.name}, "
+            "but TAILSIGHT_DATABASE_URL names a server.",
+            cause="A workspace has one ledger, made where its first command found it.",
+            remedy="Unset TAILSIGHT_DATABASE_URL, or make another workspace on the server.",
         )
-    try:
-        return server_engine(settings.database_url)
-    except ModuleNotFoundError as error:
-        raise BadInput(
-            f"The database driver {error.name!r} is not installed.", remedy=f"Install it: pip install {error.name}"
-        ) from None
+    return server_engine(settings.database_url)
+
+
+def _remember_place(workspace: Workspace, engine: Engine) -> None:
+    """Note on which server the ledger is, so that a command without the address does not begin another one."""
+    if engine.dialect.name == "sqlite":
+        return
+    place, path = f"{place_of(engine)}\n", workspace.ledger_place_path
+    if not path.is_file() or path.read_text(encoding="utf-8") != place:
+        write_atomically(path, place)

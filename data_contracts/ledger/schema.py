@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from data_contracts.errors import IntegrityError
+from data_contracts.ledger.postgresql import require_fit
 from data_contracts.ledger.transactions import plain_errors, reading, writing
 
 HEAD = "0002"
@@ -29,6 +30,7 @@ def migrate(engine: Engine) -> None:
 
     Raises:
         IntegrityError: the database was made by a newer Tailsight, or is not one of its databases.
+        BadInput: a PostgreSQL database whose encoding is not UTF-8.
     """
     from alembic import command
     from alembic.config import Config
@@ -43,9 +45,11 @@ def migrate(engine: Engine) -> None:
         if revision is not None and revision not in KNOWN:
             raise IntegrityError(
                 f"The ledger has schema {revision}, which this version of Tailsight does not know.",
-                cause="It was opened by a newer version.",
-                remedy="Upgrade Tailsight.",
+                cause="It was opened by a newer version, or the database belongs to another program.",
+                remedy="Upgrade Tailsight, or give the ledger a database of its own.",
             )
+        if engine.dialect.name == "postgresql":
+            require_fit(connection)
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
         config.attributes["connection"] = connection

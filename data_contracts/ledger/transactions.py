@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from data_contracts.errors import Busy, IntegrityError, TailsightError
+from data_contracts.ledger import postgresql
 
 BUSY_SECONDS = 60
 _IMMEDIATE = "tailsight_immediate"
-_ADVISORY_LOCK = 0x7A11_516E  # one number for all Tailsight ledgers of a PostgreSQL database
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _left_to_the_parent: list[object] = []
@@ -53,11 +53,17 @@ def sqlite_engine(path: Path) -> Engine:
     return engine
 
 
-def server_engine(url: str) -> Engine:
-    """An engine for a database server (PostgreSQL)."""
-    engine = create_engine(url, pool_pre_ping=True)
+def server_engine(address: str) -> Engine:
+    """An engine for a database on a PostgreSQL server; see :func:`data_contracts.ledger.postgresql.server_engine`."""
+    engine = postgresql.server_engine(address)
     _engines.add(engine)
     return engine
+
+
+def place_of(engine: Engine) -> str:
+    """Where a database is, for people: never with a password."""
+    secret = [name for name in engine.url.query if "pass" in name.lower()]
+    return engine.url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(**{_IMMEDIATE: True})
         with connection.begin():
             if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+                postgresql.take_the_writers_place(connection, BUSY_SECONDS)
             yield connection
 
 
@@ -101,7 +107,12 @@ def plain_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        name, reason = engine.url.render_as_string(hide_password=True), str(error.orig).strip()
+        name, reason = place_of(engine), str(error.orig).strip()
+        if engine.dialect.name == "postgresql":
+            meant = postgresql.plain_error(error, name, BUSY_SECONDS)
+            if meant is None:
+                raise
+            raise meant from None
         if "not a database" in reason or "malformed" in reason:
             raise IntegrityError(
                 f"The ledger {name} is not a readable database ({reason}).", remedy="Restore it from your backup."

@@ -1,28 +1,38 @@
-"""Fixtures of the ledger's tests: workspaces with a ledger, pictures, people who answer, and somebody who tampers."""
+"""Fixtures of the ledger's tests: workspaces with a ledger, pictures, people who answer, and somebody who tampers.
+
+Tests run on a SQLite file; those of the modules in ``ON_BOTH_DATABASES`` run on a PostgreSQL server as well (slow).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_contracts.ledger.append_only import APPEND_ONLY, guard_statements, trigger_names
+from data_contracts.ledger.chain import GENESIS
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.images import add_images
 from data_contracts.ledger.roots import register_root
 from data_contracts.profile import shipped_profile_text
-from data_contracts.records import ImageRecord, NewLabelEvent, Occurrence
+from data_contracts.records import DatasetVersion, ImageRecord, LedgerHead, NewLabelEvent, Occurrence
 from data_contracts.review.records import Answer as TaskAnswer
 from data_contracts.review.records import NewTask
 from data_contracts.review.tasks import add_round, tasks_frame
+from data_contracts.settings import read_settings
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Action, Source, SubjectKind
 from data_contracts.workspace import Workspace
+from tests.database_server import DatabaseServer
+from tests.database_server import postgresql_server as postgresql_server
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +44,69 @@ def empty_ledger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+ON_BOTH_DATABASES = frozenset(
+    {
+        *("test_ledger_events", "test_ledger_fold", "test_ledger_images", "test_ledger_processes"),
+        *("test_ledger_versions", "test_review_decide", "test_review_decisions_out", "test_review_disputes"),
+        *("test_review_figures", "test_review_processes", "test_review_serving", "test_review_undo"),
+        *("test_taxonomy_changes",),
+    }
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    on_both = Path(metafunc.module.__file__).stem in ON_BOTH_DATABASES
+    if "database" in metafunc.fixturenames and on_both and not metafunc.definition.get_closest_marker("sqlite"):
+        choices = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+        metafunc.parametrize("database", choices, indirect=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class EmptyDatabase:
+    """A database with an empty ledger, and the workspace that has its key."""
+
+    name: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def empty_database(
+    postgresql_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmptyDatabase]:
+    """A workspace whose ledger was made once on a server; tests copy both."""
+    folder = tmp_path_factory.mktemp("template")
+    (folder / "tailsight.yaml").write_text(shipped_profile_text("generic"), encoding="utf-8")
+    with postgresql_server.database() as name:
+        settings = dataclasses.replace(read_settings(), database_url=postgresql_server.address(name))
+        Ledger.open(Workspace(folder), settings).close()
+        yield EmptyDatabase(name, folder)
+
+
 @pytest.fixture
-def site(empty_ledger_folder: Path, tmp_path: Path) -> Workspace:
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """The address that the environment gives for the ledger; ``None`` for a file in the workspace."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield None
+        return
+    server: DatabaseServer = request.getfixturevalue("postgresql_server")
+    with server.database(template=request.getfixturevalue("empty_database").name) as name:
+        monkeypatch.setenv("TAILSIGHT_DATABASE_URL", server.address(name))
+        yield server.address(name)
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, database: str | None, tmp_path: Path) -> Workspace:
     """A workspace with an empty ledger."""
-    return Workspace(Path(shutil.copytree(empty_ledger_folder, tmp_path / "site")))
+    made: Path = request.getfixturevalue("empty_ledger_folder")
+    if database is not None:
+        made = request.getfixturevalue("empty_database").folder
+    return Workspace(Path(shutil.copytree(made, tmp_path / "site")))
 
 
 @pytest.fixture
 def ledger(site: Workspace) -> Iterator[Ledger]:
     """An open, empty ledger."""
-    with Ledger.open(site) as opened:
+    with Ledger.open(site, read_settings()) as opened:
         yield opened
 
 
@@ -61,6 +124,30 @@ def answer() -> Answer:
     def make(subject: str, label: str | None = None, **fields: object) -> NewLabelEvent:
         settings: dict[str, object] = {"who": "ann", "action": Action.LABEL, "source": Source.READER} | fields
         return NewLabelEvent.model_validate({"subject_id": subject, "label": label, **settings})
+
+    return make
+
+
+@pytest.fixture
+def version_of() -> Callable[..., DatasetVersion]:
+    """Makes the record of a dataset version: ``version_of("d-1", ledger_head=head(ledger))``."""
+
+    def make(name: str, **fields: object) -> DatasetVersion:
+        facts: dict[str, object] = {
+            "dataset_version": name,
+            "created_at": datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC),
+            "manifest_sha256": name.ljust(64, "0"),
+            "taxonomy": Taxonomy().extended(["x", "ÿ"]),
+            "profile_hash": "p",
+            "ledger_head": LedgerHead(sequence=0, hash=GENESIS),
+            "test_edition": 1,
+            "parent": None,
+            "counts": {"train": {"x": 1}},
+            "imbalance_factor": 1.5,
+            "classes_under_minimum": ("x",),
+            "seed": 0,
+        }
+        return DatasetVersion.model_validate(facts | fields)
 
     return make
 

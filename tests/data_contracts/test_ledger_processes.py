@@ -21,6 +21,7 @@ from data_contracts.ledger.events import append_events, events_frame
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.profile import shipped_profile_text
 from data_contracts.records import NewLabelEvent
+from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 
 Answer = Callable[..., NewLabelEvent]
@@ -33,10 +34,11 @@ from pathlib import Path
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events
 from data_contracts.records import NewLabelEvent
+from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 
 folder, name, batches, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-with Ledger.open(Workspace(Path(folder))) as ledger:
+with Ledger.open(Workspace(Path(folder)), read_settings()) as ledger:
     print("open", flush=True)
     for batch in range(batches):
         append_events(
@@ -63,7 +65,7 @@ def test_two_processes_that_append_at_once_yield_one_valid_chain(site: Workspace
     for process in processes:
         _, complaints = process.communicate(timeout=120)
         assert (process.returncode, complaints) == (0, "")
-    with Ledger.open(site) as ledger:
+    with Ledger.open(site, read_settings()) as ledger:
         found = verify_chain(ledger)
         frame = events_frame(ledger)
     assert (found.ok, found.events) == (True, 300)
@@ -82,7 +84,7 @@ def test_a_process_killed_while_it_appends_leaves_a_valid_chain_of_whole_batches
         time.sleep(clock.uniform(0.02, 0.25))
         process.send_signal(signal.SIGKILL)
         said, _ = process.communicate(timeout=60)
-        with Ledger.open(site) as ledger:
+        with Ledger.open(site, read_settings()) as ledger:
             assert verify_chain(ledger).problems == ()
             kept = int((events_frame(ledger)["who"] == f"p{attempt}").sum())
         acknowledged = len(said.split()) * size
@@ -138,7 +140,7 @@ def test_an_open_ledger_may_be_used_on_both_sides_of_a_fork(ledger: Ledger, answ
 
 
 def test_a_reader_sees_one_moment_while_others_write(site: Workspace, answer: Answer) -> None:
-    with Ledger.open(site) as reader, Ledger.open(site) as writer:
+    with Ledger.open(site, read_settings()) as reader, Ledger.open(site, read_settings()) as writer:
         append_events(writer, [answer("a", "x")])
         with reader.reading() as connection:
             before = connection.exec_driver_sql("SELECT count(*) FROM label_event").scalar()
@@ -147,6 +149,7 @@ def test_a_reader_sees_one_moment_while_others_write(site: Workspace, answer: An
         assert len(events_frame(reader)) == 2
 
 
+@pytest.mark.sqlite
 def test_a_copied_workspace_is_a_ledger_of_its_own(ledger: Ledger, answer: Answer, tmp_path: Path) -> None:
     append_events(ledger, [answer("a", "x")])
     ledger.close()
@@ -162,8 +165,8 @@ def test_a_database_that_is_held_is_said_to_be_held(
 ) -> None:
     monkeypatch.setattr("data_contracts.ledger.transactions.BUSY_SECONDS", 0.2)
     with (
-        Ledger.open(site) as holder,
-        Ledger.open(site) as other,
+        Ledger.open(site, read_settings()) as holder,
+        Ledger.open(site, read_settings()) as other,
         holder.writing(),
         pytest.raises(Busy, match="is held by another process"),
     ):

@@ -16,6 +16,7 @@ from data_contracts.ledger.events import events_frame
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.review import tasks
 from data_contracts.review.decisions_out import decisions
+from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,10 +29,11 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.review.decide import decide
 from data_contracts.review.records import Answer
 from data_contracts.review.serving import serve
+from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 
 folder, who, outbox = sys.argv[1:]
-with Ledger.open(Workspace(Path(folder))) as ledger:
+with Ledger.open(Workspace(Path(folder)), read_settings()) as ledger:
     print("open", flush=True)
     for line in sys.stdin if outbox == "yes" else []:
         decide(ledger, who, Answer.model_validate_json(line))
@@ -57,7 +59,7 @@ def start(workspace: Workspace, who: str, outbox: list[str] | None = None) -> su
 
 def test_three_inspectors_at_once_answer_every_task_once(site: Workspace, queue: Queue) -> None:
     names = [f"i{number}" for number in range(60)]
-    with Ledger.open(site) as ledger:
+    with Ledger.open(site, read_settings()) as ledger:
         ids = queue(ledger, names[:48], round_id="1") + queue(ledger, names[48:], round_id="2", readings_required=2)
     processes = {who: start(site, who) for who in ("ann", "bob", "eve")}
     kept: list[str] = []
@@ -66,7 +68,7 @@ def test_three_inspectors_at_once_answer_every_task_once(site: Workspace, queue:
         assert (process.returncode, complaints) == (0, "")
         kept += [line.split()[1] for line in said.splitlines() if line.startswith("kept")]
     assert sorted(kept) == sorted([*ids, *ids[48:]]), "each once, and what needs two readings twice"
-    with Ledger.open(site) as ledger:
+    with Ledger.open(site, read_settings()) as ledger:
         frame = events_frame(ledger)
         assert (verify_chain(ledger).ok, len(frame)) == (True, 72)
         assert not frame.duplicated(["task_id", "who"]).any()
@@ -77,7 +79,7 @@ def test_three_inspectors_at_once_answer_every_task_once(site: Workspace, queue:
 def test_a_kill_between_answer_and_receipt_loses_nothing_and_sending_again_doubles_nothing(
     site: Workspace, queue: Queue
 ) -> None:
-    with Ledger.open(site) as ledger:
+    with Ledger.open(site, read_settings()) as ledger:
         queue(ledger, [f"i{number}" for number in range(80)])
     clock, outbox, acknowledged = random.Random(7), [], []
     for _ in range(3):
@@ -92,7 +94,7 @@ def test_a_kill_between_answer_and_receipt_loses_nothing_and_sending_again_doubl
         outbox = [line.removeprefix("sent ") for line in said if line.startswith("sent")][-1:]
     process = start(site, "ann", outbox)
     assert process.communicate(timeout=500)[1] == ""
-    with Ledger.open(site) as ledger:
+    with Ledger.open(site, read_settings()) as ledger:
         frame = events_frame(ledger)
         assert verify_chain(ledger).ok
         assert (len(frame), frame["task_id"].is_unique) == (80, True)
