@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.datasets import dataset_versions
 from data_contracts.ledger.events import events_frame
 from data_contracts.ledger.images import images_frame, occurrences_frame
-from data_contracts.ledger.promotions import promotions
+from data_contracts.ledger.promotions import looks, promotions
 from data_contracts.ledger.verify import verify_chain
+from data_contracts.review.decisions_out import decisions
+from data_contracts.review.tasks import tasks_frame
 from data_contracts.workspace import Workspace
 
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
@@ -47,11 +50,21 @@ def _inventory(folder: Path) -> dict[str, Any]:
     with Ledger.open(Workspace(folder)) as ledger:
         assert verify_chain(ledger).ok
         events = events_frame(ledger)
-        assert not events.duplicated(["subject_id", "action", "label"]).any()
+        # An image may be asked about in two rounds; no task is answered twice, and no import says the same twice.
+        assert not events.duplicated(["subject_id", "action", "label", "task_id"]).any()
+        answered = events.dropna(subset=["task_id"])
+        assert answered["task_id"].is_unique
+        tasks = tasks_frame(ledger)
         return {
             "images": sorted(images_frame(ledger)["image_id"]),
             "occurrences": len(occurrences_frame(ledger)),
-            "labels": sorted(zip(events["subject_id"], events["label"], strict=True)),
+            "labels": sorted(zip(events["subject_id"], events["action"], events["label"], strict=True)),
+            "tasks": sorted(zip(tasks["subject_id"], tasks["reason"], tasks["state"], strict=True)),
+            "decisions": sorted((row.subject_id, row.verdict or "", row.automatic) for row in decisions(ledger)),
+            "datasets": len(
+                dataset_versions(ledger)
+            ),  # a refused gate may be asked again after a kill: which, not how often
+            "looked at": sorted({look.model_version for look in looks(ledger)}),
             "promotions": [(event.to_alias, event.model_version, event.override) for event in promotions(ledger)],
         }
 

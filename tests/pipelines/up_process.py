@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +21,9 @@ import yaml
 
 from data_contracts.workspace import Workspace
 from tests.pipelines.commands import TAILSIGHT
+
+OTHER_WORKSPACE = "TAILSIGHT_TEST_WORKSPACE"
+"""Names a workspace with a champion and a waiting queue, such as the demo's: slow tests then work on copies of it."""
 
 START_SECONDS = 240
 STOP_SECONDS = 60
@@ -45,6 +50,12 @@ class Up:
 
     def has_ended(self) -> bool:
         return self.process.poll() is not None
+
+
+def copy_of_other_workspace(place: Path) -> Workspace | None:
+    """A copy of the workspace that the environment names, if it names one."""
+    other = os.environ.get(OTHER_WORKSPACE)
+    return Workspace(Path(shutil.copytree(other, place / "workspace", symlinks=True))) if other else None
 
 
 def free_ports(count: int) -> list[int]:

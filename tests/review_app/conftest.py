@@ -7,31 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser
 
 from data_contracts.workspace import Workspace
 from tests.review_app.inspector import Inspector
 from tests.review_app.line import add_queue, make_site
 from tests.review_app.server import AppServer
 
-DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
-
 Sit = Callable[..., Inspector]
-
-
-@pytest.fixture(scope="session")
-def playwright_driver() -> Iterator[Playwright]:
-    with sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="session")
-def browser(playwright_driver: Playwright) -> Iterator[Browser]:
-    """Debian's Chromium where it is installed, else Playwright's own."""
-    path = str(DEBIAN_CHROMIUM) if DEBIAN_CHROMIUM.exists() else None
-    opened = playwright_driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Playwright, expect
 
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import events_frame, history
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.records import LabelEvent
 from data_contracts.workspace import Workspace
-from tests.review_app.server import AppServer
+
+DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 
 SETTLED_MS = 190
 """A little more than a press must wait after a new image."""
@@ -20,10 +22,23 @@ SETTLED_MS = 190
 PATIENCE_MS = 20_000
 
 
+class Served(Protocol):
+    """Whatever serves the app."""
+
+    @property
+    def address(self) -> str: ...
+
+
+def open_browser(driver: Playwright) -> Browser:
+    """Debian's Chromium where it is installed, else Playwright's own."""
+    path = str(DEBIAN_CHROMIUM) if DEBIAN_CHROMIUM.exists() else None
+    return driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
 class Inspector:
     """A browser context of its own: its own cookies, storage and window."""
 
-    def __init__(self, browser: Browser, server: AppServer, **settings: Any) -> None:
+    def __init__(self, browser: Browser, server: Served, **settings: Any) -> None:
         options: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "locale": "en-GB"} | settings
         self.context = browser.new_context(**options)
         self.context.set_default_timeout(PATIENCE_MS)

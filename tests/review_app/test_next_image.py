@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from data_contracts.display import DisplayCopies
 from data_contracts.ledger.connect import Ledger
@@ -18,8 +18,8 @@ from data_contracts.ledger.images import add_images
 from data_contracts.ledger.roots import register_root
 from data_contracts.records import ImageRecord, Occurrence
 from data_contracts.workspace import Workspace
-from tests.review_app.conftest import DEBIAN_CHROMIUM, Sit
-from tests.review_app.inspector import Inspector, events_of
+from tests.review_app.conftest import Sit
+from tests.review_app.inspector import Inspector, events_of, open_browser
 from tests.review_app.line import CLASSES, add_tasks, make_site, picture_of, simple_task
 from tests.review_app.server import AppServer
 
@@ -107,8 +107,7 @@ def test_two_browsers_give_400_distinct_decisions_none_lost_or_doubled(tmp_path:
 
 def _label(server: AppServer, name: str, count: int) -> None:
     with sync_playwright() as driver:
-        path = str(DEBIAN_CHROMIUM) if DEBIAN_CHROMIUM.exists() else None
-        browser: Browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = open_browser(driver)
         inspector = Inspector(browser, server)
         inspector.open()
         inspector.sign_in(name)
