@@ -1,6 +1,7 @@
 """Everything that happened to one image, as a table in the reader's language.
 
 Whoever still has to read an image does not learn here what others said of it, what the model thinks, or why it waits.
+Why a blind task was here is told to leads alone, because audits must not be told from other blind tasks.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def trail_of(service: ReviewService, who: str, image_id: str) -> Trail:
         NotFound: there is no such image.
     """
     whole = story(service.ledger, image_id)
+    if roles.role_of(service.ledger, who) != Role.LEAD:
+        whole = whole.model_copy(update={"entries": tuple(_without_purpose(entry) for entry in whole.entries)})
     secret = _still_to_read(service, who, whole)
     if not secret:
         return Trail(whole, something_hidden=False)
@@ -95,6 +98,8 @@ def _row(entry: StoryEntry, number: dict[str, int], texts: Texts) -> dict[str, s
         certainty = "" if event.certainty is None else texts(f"canvas.certainty_{event.certainty.value}")
         seconds = "" if event.seconds_spent is None else f"{event.seconds_spent:.1f}"
         model = event.model_version or (texts("audit.blind") if event.blind else "")
+    elif entry.kind is StoryKind.QUEUED and entry.facts.get("reason") is None:
+        note = texts("canvas.blind")
     elif entry.kind is StoryKind.QUEUED:
         note = texts(f"reasons.{facts['reason'].partition(':')[0]}", **_pair(facts["reason"]))
         label, model = facts["predicted"] or "", facts["model_version"] or ""
@@ -120,6 +125,13 @@ def _row(entry: StoryEntry, number: dict[str, int], texts: Texts) -> dict[str, s
 def _pair(reason: str) -> dict[str, Any]:
     first, _, second = reason.partition(":")[2].partition("|")
     return {"a": first, "b": second}
+
+
+def _without_purpose(entry: StoryEntry) -> StoryEntry:
+    """A blind task as its readers may know it even afterwards: an audit is not told from the others."""
+    if entry.kind is not StoryKind.QUEUED or not entry.facts["blind"]:
+        return entry
+    return entry.model_copy(update={"facts": {"blind": True, "reason": None}})
 
 
 def _may_be_read(entry: StoryEntry, who: str, secret: set[str]) -> bool:

@@ -45,10 +45,16 @@ def item_of(service: ReviewService, task: ReviewTask, visit: str, texts: Texts, 
 
 
 def reveal_of(task: ReviewTask, texts: Texts, *, with_reason: bool) -> dict[str, Any]:
-    """What is shown of the model once the decision is locked; blind tasks never say why they were here."""
+    """What is shown of the model once the decision is locked; of a blind task the predicted class and nothing else.
+
+    How sure the model was would tell an audit of what is decided automatically from a task that it was unsure of.
+    """
+    prediction = prediction_of(task)
+    if prediction is not None and not with_reason:
+        prediction = {"label": prediction["label"], "confidence": None, "top": [], "model_version": None}
     return {
         "why": why_of(task, texts) if with_reason else None,
-        "prediction": prediction_of(task),
+        "prediction": prediction,
         "similar": similar_of(task) if with_reason else None,
         "label_on_file": task.evidence.label_on_file if with_reason else None,
         "overlay": f"{OVERLAY}:{task.image_ids[0]}" if task.evidence.overlay and with_reason else None,

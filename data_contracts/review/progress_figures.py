@@ -117,9 +117,11 @@ def progress_figures(
         Refused: the personal figures are another person's, and are not shown to ``asked_by``.
     """
     at = now or this_moment()
+    looking = asked_by or who
     with ledger.reading() as connection:
         if who is not None:
             _require_visible(connection, who, asked_by or who)
+        may_read = looking is not None and role_in(connection, looking) != Role.LEAD
         tasks = [dict(row) for row in connection.execute(select(REVIEW_TASK)).mappings()]
         query = select(LABEL_EVENT).where(LABEL_EVENT.c.task_id.is_not(None)).order_by(LABEL_EVENT.c.sequence)
         events = [dict(row) for row in connection.execute(query).mappings()]
@@ -135,7 +137,7 @@ def progress_figures(
     states = Counter(task["state"] for task in tasks)
     return ProgressFigures(
         at=at,
-        per_class=_per_class(ledger, waiting, events),
+        per_class=_per_class(ledger, _shown(waiting, profile) if may_read else waiting, events),
         hold_waiting=sum(task["kind"] == TaskKind.HOLD for task in waiting),
         learn_waiting=sum(task["kind"] == TaskKind.LEARN for task in waiting),
         disputed=states[TaskState.DISPUTED.value],
@@ -163,6 +165,11 @@ def _require_visible(connection: Connection, who: str, asked_by: str) -> None:
         f"The personal figures of {who} are visible to {who} only.",
         remedy="A lead may show everybody's to leads; that is recorded.",
     )
+
+
+def _shown(waiting: Sequence[Mapping[str, Any]], profile: Profile) -> list[Mapping[str, Any]]:
+    """Tasks whose prediction their reader may know: counts by class would tell the model's answer to a blind one."""
+    return [task for task in waiting if not task["blind"] and not profile.review.read_first]
 
 
 def _per_class(

@@ -1,4 +1,4 @@
-"""Batch, Disagreements, Progress and Audit in a real browser, and what blind readers can find out."""
+"""Batch, Disagreements, Progress and Audit in a real browser."""
 
 from __future__ import annotations
 
@@ -106,40 +106,6 @@ def test_the_history_of_an_image_is_found_by_its_serial_undo_included(site: Work
     expect(lea.page.get_by_text("serial: SN-00000")).to_be_visible()
     expect(lea.page.get_by_test_id("stTable")).to_be_visible()
     expect(lea.page.get_by_text("Label that holds: none")).to_be_visible()
-
-
-def test_a_browser_that_tries_cannot_tell_an_audit_from_another_blind_task(
-    empty_site: Workspace, serve: Serve, sit: Sit
-) -> None:
-    ids = add_pictures(empty_site, 4)
-    purposes = ["audit", "review", "study", "review"]
-    reasons = ["random_audit", "low_confidence", "random_audit", "conflict"]
-    add_tasks(
-        empty_site,
-        [
-            simple_task(image_id, number, blind=True, purpose=purpose, reason=reason)
-            for number, (image_id, purpose, reason) in enumerate(zip(ids, purposes, reasons, strict=True))
-        ],
-    )
-    ann = sit(serve(empty_site))
-    seen = []
-    for number in range(4):
-        ann.wait_until_saved()
-        expect(ann.flash).to_be_hidden()  # what was said of the image before
-        text = ann.canvas.inner_text()
-        seen.append(re.sub(r"\b[0-9a-f]{10}\b|\d+ (done|waiting)|Saved: .*|✓ All saved", "", text).split())
-        visit = ann.visit
-        ann.page.keyboard.press("Enter")
-        expect(ann.flash).to_contain_text("suggestion is hidden")
-        ann.page.keyboard.press("1")
-        if number < 3:
-            ann.wait_for_next(visit)
-    ann.wait_until_saved()
-    assert seen[0] == seen[1] == seen[2] == seen[3]
-    before = b"".join(ann.received)
-    for secret in (b"random_audit", b'"purpose"', b'"study"', b'"conflict"', b"low_confidence"):
-        assert secret not in before
-    assert all(event.blind for event in events_of(empty_site))
 
 
 def test_sixteen_bits_are_shown_at_their_stored_depth(empty_site: Workspace, serve: Serve, sit: Sit) -> None:
