@@ -108,7 +108,11 @@ class SplitResult:
 
 
 def split_images(
-    candidates: Sequence[Candidate], *, seed: int, fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
+    candidates: Sequence[Candidate],
+    *,
+    seed: int,
+    fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
+    test_is_drawn: bool = False,
 ) -> SplitResult:
     """Give every labelled image a split: whole components, stratified by label, as near to ``fractions`` as can be.
 
@@ -118,6 +122,13 @@ def split_images(
     training part. Components are dealt largest first (in a random order among equals) to the split whose
     share of the component's classes is most unfilled; a class too small for all three gets train, val, test in this
     order.
+
+    Args:
+        candidates: every image.
+        seed: of the order among components of one size.
+        fractions: shares of train, val and test.
+        test_is_drawn: what joins the test was drawn by lot and is given; the rest is dealt between train and val,
+            unless the test has nothing yet of a class in it.
 
     Raises:
         BadInput: the fractions are not positive or do not sum to 1.
@@ -130,7 +141,7 @@ def split_images(
     sentences: list[str] = []
     open_splits = _carve(members, fixed, sentences)
     chosen = dict(fixed)
-    chosen.update(_deal(members, fixed, open_splits, fractions, seed))
+    chosen.update(_deal(members, fixed, open_splits, fractions, seed, test_is_drawn))
 
     splits: dict[str, Split] = {}
     for component, images in members.items():
@@ -226,6 +237,7 @@ def _deal(
     open_splits: Mapping[str, tuple[Split, ...]],
     fractions: tuple[float, float, float],
     seed: int,
+    test_is_drawn: bool,
 ) -> dict[str, Split]:
     share = dict(zip(LABELLED_SPLITS, fractions, strict=True))
     labels = {c: Counter(i.label for i in images if i.label is not None) for c, images in members.items()}
@@ -235,6 +247,7 @@ def _deal(
     filled: dict[Split, Counter[str]] = {split: Counter() for split in LABELLED_SPLITS}
     for component, split in fixed.items():
         filled[split].update(labels[component])
+    tested = {name for name, n in filled[Split.TEST].items() if n}
 
     free = sorted(c for c, counts in labels.items() if counts and c not in fixed)
     order = [free[i] for i in np.random.default_rng(seed).permutation(len(free))]
@@ -243,6 +256,8 @@ def _deal(
     for component in order:
         counts = labels[component]
         allowed = open_splits.get(component, LABELLED_SPLITS)
+        if test_is_drawn and component not in open_splits and tested.issuperset(counts):
+            allowed = (Split.TRAIN, Split.VAL)
 
         def room(split: Split, counts: Counter[str] = counts) -> float:
             return sum(n * (1 - filled[split][name] / (share[split] * totals[name])) for name, n in counts.items())

@@ -20,6 +20,7 @@ from data_contracts.ledger.taxonomies import follow_profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.review.tasks import tasks_frame
+from data_contracts.set_aside import components_set_aside
 from data_contracts.settings import read_settings
 from data_contracts.splitting import DEFAULT_FRACTIONS, Candidate, SplitResult, components, split_images, thirds
 from data_contracts.taxonomy import Taxonomy
@@ -65,9 +66,10 @@ class CurateReport(BaseModel):
 def curate(workspace: Workspace, request: CurateRequest | None = None, progress: Progress = SILENT) -> CurateReport:
     """Bind duplicates and groups, check for leaks, split, and record an immutable dataset version.
 
-    The same labels, images and seed give the same version. Images that people were asked about because of what a model
-    said of them only train; those of a random audit may grow every split. Images without a label, marked as bad, or
-    with exact duplicates that disagree on the class wait in the pool until a person decides.
+    The same labels, images and seed give the same version. What arrives after the first data set joins the test only if
+    chance has drawn it: answers to a random audit, and the groups that were set aside before anybody selected anything.
+    Images that people were asked about because of what a model said of them only train. Images without a label, marked
+    as bad, in dispute, or with exact duplicates that disagree on the class wait in the pool until a person decides.
 
     Raises:
         BadInput: no image has a label, or the fractions are not positive and do not sum to 1.
@@ -87,7 +89,12 @@ def curate(workspace: Workspace, request: CurateRequest | None = None, progress:
                 remedy="Ingest class folders, or a folder with --labels.",
             )
         progress.say("Splitting.")
-        result = split_images(_candidates(items), seed=request.seed, fractions=request.fractions)
+        result = split_images(
+            _candidates(items),
+            seed=request.seed,
+            fractions=request.fractions,
+            test_is_drawn=bool(items["assigned"].notna().any()),
+        )
         manifest = _manifest(items, result, taxonomy)
         sha256 = manifest_hash(manifest, taxonomy)
         previous = latest_dataset(ledger)
@@ -132,6 +139,7 @@ def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     held = split_assignments(ledger)
     assigned = dict(zip(held["image_id"], held["split"], strict=True))
     undecided = _undecided(ledger)
+    taught, audited = _asked_about(ledger, items)
     why_not = pd.Series("", index=items.index)
     why_not[items["label"].isna()] = "unlabelled"
     why_not[items["split_label"].notna()] = "split_class"
@@ -141,7 +149,9 @@ def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     return items.assign(
         component=items["image_id"].map(component_of),
         assigned=items["image_id"].map(assigned),
-        taught=_chosen_to_teach(ledger, items),
+        taught=taught,
+        audited=audited,
+        set_aside=items["image_id"].map(component_of).isin(components_set_aside(component_of, groups)),
         why_not=why_not,
         label=items["label"].where(why_not == "", None),
     )
@@ -159,29 +169,39 @@ def _undecided(ledger: Ledger) -> set[str]:
     return set(open_ones.loc[~(since > open_ones["at"]), "subject_id"])
 
 
-def _chosen_to_teach(ledger: Ledger, items: pd.DataFrame) -> pd.Series[bool]:
-    """Images that people were shown because of what a model said of them, and that no random audit drew as well.
+def _asked_about(ledger: Ledger, items: pd.DataFrame) -> tuple[pd.Series[bool], pd.Series[bool]]:
+    """Images that people were shown because of what a model said of them, and those that a random audit drew.
 
-    They train only: a validation or test set that grew by them would not be a fair sample of what comes along.
+    What was selected only trains: a validation or test set that grew by it would not be a fair sample of what comes
+    along. What chance has drawn is one, whatever else was asked about it.
     """
     tasks = tasks_frame(ledger)
-    fair = (tasks["purpose"] != Purpose.REVIEW.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
+    audit = (tasks["purpose"] == Purpose.AUDIT.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
+    selected = ~audit & (tasks["purpose"] == Purpose.REVIEW.value)
 
     def named(part: pd.DataFrame) -> pd.Series[bool]:
         images = part.loc[part["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"]
         groups = part.loc[part["subject_kind"] == SubjectKind.GROUP.value, "subject_id"]
         return items["image_id"].isin(images) | items["group"].isin(groups)
 
-    return named(tasks[~fair]) & ~named(tasks[fair])
+    audited = named(tasks[audit])
+    return named(tasks[selected]) & ~audited & ~named(tasks[tasks["purpose"] == Purpose.STUDY.value]), audited
 
 
 def _candidates(items: pd.DataFrame) -> list[Candidate]:
-    # A component that has a split already, or is given one, keeps it; the rest of those chosen to teach train.
+    labelled = items["label"].notna()
+    first = not items["assigned"].notna().any()
+    # A component that has a split already, or is given one, keeps it.
     placed = items["assigned"].notna() | items["given_split"].notna()
-    elsewhere = items["component"].isin(items.loc[placed, "component"])
+    elsewhere = _share_a_component(items, placed)
     # The first data set of a cold start has nothing but chosen images, and needs all three parts nevertheless.
-    taught = items["taught"] & bool(items["assigned"].notna().any())
-    given = items["given_split"].astype(object).where(elsewhere | ~taught, Split.TRAIN.value)
+    selected = _share_a_component(items, items["taught"] & labelled)
+    drawn = _share_a_component(items, items["audited"] & labelled)
+    if not first:
+        drawn |= items["set_aside"] & ~selected
+    trains = items["taught"] & (not first)
+    given = items["given_split"].astype(object)
+    given = given.where(elsewhere | ~trains, Split.TRAIN.value).where(elsewhere | ~drawn, Split.TEST.value)
     items = items.assign(given_split=given)
 
     def split(value: object) -> Split | None:
@@ -192,6 +212,11 @@ def _candidates(items: pd.DataFrame) -> list[Candidate]:
         Candidate(image, component, label, split(assigned), split(given))
         for image, component, label, assigned, given in zip(*columns, strict=True)
     ]
+
+
+def _share_a_component(items: pd.DataFrame, chosen: pd.Series[bool]) -> pd.Series[bool]:
+    """Whether an image belongs together with one of ``chosen``."""
+    return items["component"].isin(items.loc[chosen, "component"])
 
 
 def _manifest(items: pd.DataFrame, result: SplitResult, taxonomy: Taxonomy) -> pd.DataFrame:

@@ -38,7 +38,8 @@ def sentences_of(
     """Everything worth saying, the most consequential first.
 
     Args:
-        items: one row per image with ``why_not`` (empty where it is used).
+        items: one row per image with ``why_not`` (empty where it is used), ``assigned`` (its split so far, if any) and
+            ``audited`` (drawn by a random audit).
         manifest: the dataset version.
         result: of the split.
         totals: usable images of each class.
@@ -54,6 +55,7 @@ def sentences_of(
             f"All labelled images are of one class, {next(iter(present))!r}: a classifier needs at least two."
         )
     sentences += _empty_splits(used)
+    sentences += _grown_test(items, manifest)
     sentences += _leaks(result.leaks, mismatched)
     sentences += result.sentences
     sentences += _imbalance(present, minimum_count)
@@ -69,6 +71,19 @@ def _empty_splits(used: pd.DataFrame) -> list[str]:
     return [
         f"Nothing is left for {' and '.join(empty)}: the images fall into too few parts that may be separated "
         f"(the largest holds {largest:,} of {len(used):,})."
+    ]
+
+
+def _grown_test(items: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
+    if items["assigned"].isna().all():
+        return []
+    joined = (manifest["split"] == Split.TEST.value).to_numpy() & items["assigned"].isna()
+    total, audited = int(joined.sum()), int((joined & items["audited"]).sum())
+    if not total:
+        return []
+    return [
+        f"{total:,} {_plural(total, 'image has', 'images have')} joined the test set: {audited:,} drawn by a random "
+        f"audit, {total - audited:,} set aside when they came. No model has been or will be trained on them."
     ]
 
 

@@ -18,7 +18,7 @@ from data_contracts.ledger.splits import split_assignments
 from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import Progress
 from data_contracts.review.tasks import tasks_frame
-from data_contracts.set_aside import is_set_aside, lot
+from data_contracts.set_aside import components_set_aside, lot
 from data_contracts.splitting import components
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import ConflictKind, ReviewReason, Split, SubjectKind, TaskState
@@ -86,12 +86,18 @@ def build_pool(
     images = _images(ledger, scored, taxonomy, by_group=by_group)
     if not len(images):
         return RoundPool(images, Pool.of(0, classes=taxonomy.names), taxonomy, None)
-    embedder = model.embedder if model is not None else bundled_embedder(images, workspace.profile)
+    unshaped = bundled_embedder(images, workspace.profile)
+    embedder = unshaped if model is None else model.embedder
     items = list(zip(images["image_id"], images["uri"], strict=True))
     embeddings = embeddings_of(workspace, blobs, embedder, items, progress)
     labels = _label_codes(images, taxonomy)
+    given = np.flatnonzero(labels != UNLABELLED)
+    # A network that learned these labels agrees with the wrong ones too; the backbone as it came does not.
+    features = embeddings_of(workspace, blobs, unshaped, [items[row] for row in given], progress)
+    probabilities = _probabilities(images, scored, model, embeddings, taxonomy)
     with progress.step("Holding labels against what a model says that never saw them"):
-        probabilities = _probabilities(images, scored, model, embeddings, labels, taxonomy, seed)
+        parts = images["component"].iloc[given].tolist()
+        probabilities[given] = out_of_fold_probabilities(features, labels[given], parts, len(taxonomy.names), seed=seed)
     pool = Pool.of(
         len(images),
         classes=taxonomy.names,
@@ -121,11 +127,13 @@ def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_gro
     frame["reason"] = frame["reason"].where(~torn, ReviewReason.DISAGREEMENT.value)
     frame["subject_kind"] = np.where(grouped, SubjectKind.GROUP.value, SubjectKind.IMAGE.value)
     frame["subject_id"] = frame["group"].where(grouped, frame["image_id"])
-    frame["component"] = _components(ledger, frame)
-    unit = frame["group"].where(frame["group"].notna(), frame["image_id"])
-    apart = frame.loc[unit.map(is_set_aside), "component"]
-    frame["set_aside"] = frame["component"].isin(set(apart))
-    frame["lot"] = unit.map(lot)
+    pairs = near_duplicates_frame(ledger)
+    bound = pairs[pairs["binding"]]
+    groups = {i: (g if isinstance(g, str) else None) for i, g in zip(frame["image_id"], frame["group"], strict=True)}
+    component_of = components(groups, zip(bound["image_a"], bound["image_b"], strict=True))
+    frame["component"] = frame["image_id"].map(component_of)
+    frame["set_aside"] = frame["component"].isin(components_set_aside(component_of, groups))
+    frame["lot"] = frame["group"].where(frame["group"].notna(), frame["image_id"]).map(lot)
     tasks = tasks_frame(ledger, _OPEN)
     waiting = set(zip(tasks["subject_kind"], tasks["subject_id"], strict=True))
     subjects = zip(frame["subject_kind"], frame["subject_id"], strict=True)
@@ -146,13 +154,6 @@ def _within_reach(frame: pd.DataFrame, tested: set[str], taxonomy: Taxonomy) -> 
     return frame[keep & ~frame["image_id"].isin(tested)].reset_index(drop=True)
 
 
-def _components(ledger: Ledger, frame: pd.DataFrame) -> pd.Series[str]:
-    pairs = near_duplicates_frame(ledger)
-    bound = pairs[pairs["binding"]]
-    groups = {i: (g if isinstance(g, str) else None) for i, g in zip(frame["image_id"], frame["group"], strict=True)}
-    return frame["image_id"].map(components(groups, zip(bound["image_a"], bound["image_b"], strict=True)))
-
-
 def _label_codes(images: pd.DataFrame, taxonomy: Taxonomy) -> NDArray[np.int64]:
     index = {name: number for number, name in enumerate(taxonomy.names)}
     return np.array([index.get(label, UNLABELLED) for label in images["label"]], dtype=np.int64)
@@ -163,11 +164,9 @@ def _probabilities(
     scored: ScoredBatches,
     model: RoundModel | None,
     embeddings: NDArray[np.float32],
-    labels: NDArray[np.int64],
     taxonomy: Taxonomy,
-    seed: int,
 ) -> NDArray[np.float64]:
-    """float64 [n, k]: what scores say, else what the model says; of labelled images, models that never saw them."""
+    """float64 [n, k]: what scores say, else what the model says; NaN where neither does."""
     values = np.full((len(images), len(taxonomy.names)), np.nan)
     if not taxonomy.names:
         return values
@@ -178,12 +177,6 @@ def _probabilities(
         said = scored.frame.set_index("image_id")[columns].reindex(images["image_id"]).to_numpy(dtype=np.float64)
         known = np.isfinite(said).all(axis=1)
         values[known] = in_taxonomy(said[known], scored.classes, taxonomy)
-    given = np.flatnonzero(labels != UNLABELLED)
-    if len(given):
-        parts = images["component"].iloc[given].tolist()
-        values[given] = out_of_fold_probabilities(
-            embeddings[given], labels[given], parts, len(taxonomy.names), seed=seed
-        )
     return values
 
 

@@ -43,7 +43,7 @@ def task(image_id: str, *, audit: bool) -> NewTask:
     )
 
 
-def test_chosen_images_only_train_and_random_ones_may_grow_every_split(workspace: Workspace, tmp_path: Path) -> None:
+def test_chosen_images_only_train_and_audited_ones_only_test(workspace: Workspace, tmp_path: Path) -> None:
     ingest(workspace, IngestRequest(images=make_images(tmp_path / "labelled", per_class=20), who="tester"))
     curate(workspace)
     _, before = load_dataset(workspace)
@@ -60,11 +60,13 @@ def test_chosen_images_only_train_and_random_ones_may_grow_every_split(workspace
                 for i in ids
             ],
         )
-    curate(workspace)
-    _, after = load_dataset(workspace)
+    report = curate(workspace)
+    record, after = load_dataset(workspace)
     split = after.set_index("image_id")["split"]
     assert set(split[chosen]) == {"train"}
-    assert set(split[audited]) == {"train", "val", "test"}
+    assert set(split[audited]) == {"test"}
+    assert (report.test_edition, record.test_edition) == (2, 2)
+    assert any("30 images have joined the test set: 30 drawn by a random audit" in said for said in report.sentences)
     assert (split[before["image_id"]].to_numpy() == before["split"].to_numpy()).all()
 
 
