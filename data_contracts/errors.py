@@ -9,6 +9,7 @@ TailsightError                  something failed; exit code 1
 ├── Refused                     the request is valid, a rule says no (gate, parity, role); exit code 1
 ├── IntegrityError              stored data does not match its hash or its chain; exit code 1
 └── Busy                        somebody else holds the workspace or the lease; exit code 1
+    └── Unreachable             the ledger's server does not answer now; the same again later may work
 
 A message says what happened, to which file or row, the likely cause, and what to do.
 """
@@ -72,3 +73,7 @@ class IntegrityError(TailsightError):
 
 class Busy(TailsightError):
     """Somebody else holds the workspace or the lease."""
+
+
+class Unreachable(Busy):
+    """The ledger's server does not answer now; the same again later may work."""

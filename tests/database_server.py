@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import getpass
 import itertools
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -66,7 +68,11 @@ class DatabaseServer:
         command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "-k", str(self.folder), *flags], stdout=log, stderr=log, **self._as_account()
+                [*command, "-k", str(self.folder), *flags],
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_the_tests,
+                **self._as_account(),
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -126,6 +132,12 @@ class DatabaseServer:
             return {"cwd": self.folder}
         entry = pwd.getpwnam(self.account)
         return {"cwd": self.folder, "user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _end_with_the_tests() -> None:
+    """Ask the system to stop the server when the tests are killed and can clean up nothing (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
-from data_contracts.errors import BadInput, Busy, TailsightError
+from data_contracts.errors import BadInput, Busy, TailsightError, Unreachable
 
 CONNECT_SECONDS = 10
 _WRITERS_PLACE = 0x7A11_516E  # one number for the ledger of a database; each database has one ledger
 _DRIVERS = ("postgresql", "postgresql+psycopg")
 _LOCK_NOT_AVAILABLE = "55P03"
 _NO_RIGHT, _READ_ONLY = "42501", "25006"
+_WRONG_ADDRESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "connection option", "no password")
 
 _ROW, _BEFORE, _DELETE, _UPDATE, _TRUNCATE = 1, 2, 8, 16, 32  # bits of pg_trigger.tgtype
 _ENABLED = ("O", "A")
@@ -92,12 +93,20 @@ def plain_error(error: DatabaseError, name: str, busy_seconds: float) -> Tailsig
             remedy="Give the user of TAILSIGHT_DATABASE_URL the right to create and write tables there.",
         )
     if isinstance(error, OperationalError) or error.statement is None:
-        return TailsightError(
+        kind = Unreachable if _may_pass(error, reason) else TailsightError
+        return kind(
             f"The ledger {name} cannot be reached: {reason}.",
             remedy="Check that the server runs and that TAILSIGHT_DATABASE_URL names its host, port, database, user "
             "and password. What was not acknowledged was not written.",
         )
     return None
+
+
+def _may_pass(error: DatabaseError, reason: str) -> bool:
+    """Whether the server is only gone for now, in contrast to an address or a password that is wrong."""
+    if error.statement is not None:
+        return error.connection_invalidated
+    return not any(words in reason for words in _WRONG_ADDRESS)
 
 
 def require_fit(connection: Connection) -> None:

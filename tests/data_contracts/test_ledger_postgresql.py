@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DatabaseRefused
 
-from data_contracts.errors import BadInput, Busy, IntegrityError, TailsightError
+from data_contracts.errors import BadInput, Busy, IntegrityError, TailsightError, Unreachable
 from data_contracts.ledger import transactions
 from data_contracts.ledger.append_only import APPEND_ONLY
 from data_contracts.ledger.connect import Ledger
@@ -96,6 +99,7 @@ def test_every_append_only_table_refuses_change_deletion_replacement_and_truncat
     assert verify_chain(ledger).ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "weakening",
     [
@@ -115,6 +119,7 @@ def test_a_weakened_trigger_is_found(ledger: Ledger, postgresql_server: Database
     assert verify_chain(ledger).problems == ("label event: its triggers were removed.",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -133,6 +138,17 @@ def test_what_the_servers_owner_changes_with_the_triggers_off_is_found(
     postgresql_server.execute(change, name)
     postgresql_server.execute("ALTER TABLE label_event ENABLE TRIGGER USER", name)
     assert says in " ".join(verify_chain(ledger).problems)
+
+
+def test_a_forged_answer_and_a_trigger_that_is_off_are_found(
+    ledger: Ledger, postgresql_server: DatabaseServer, answer: Answer
+) -> None:
+    append_events(ledger, [answer("a", "x")])
+    postgresql_server.execute("ALTER TABLE label_event DISABLE TRIGGER USER", _name_of(ledger))
+    postgresql_server.execute("UPDATE label_event SET label = 'y'", _name_of(ledger))
+    problems = " ".join(verify_chain(ledger).problems)
+    assert "label event 1: was changed" in problems
+    assert "label event: its triggers were removed." in problems
 
 
 def test_the_migrations_build_what_the_tables_say(ledger: Ledger) -> None:
@@ -179,8 +195,9 @@ def test_a_server_that_was_started_anew_is_no_error_and_one_that_is_gone_is_a_pl
     append_events(ledger, [answer("a", "x")])
     postgresql_server.stop()
     try:
-        with pytest.raises(TailsightError, match=r"cannot be reached: .*refused") as gone:
-            append_events(ledger, [answer("a", "y")])
+        for _ in range(2):
+            with pytest.raises(Unreachable, match=r"cannot be reached: .*refused") as gone:
+                append_events(ledger, [answer("a", "y")])
     finally:
         postgresql_server.start()
     assert "TAILSIGHT_DATABASE_URL" in str(gone.value)
@@ -204,6 +221,7 @@ def test_a_database_that_cannot_be_used_is_said_plainly_and_no_password_is_shown
     for address, kind, says in _addresses(postgresql_server):
         with pytest.raises(kind, match=says) as error:
             Ledger.open(site, dataclasses.replace(settings, database_url=address))
+        assert not isinstance(error.value, Busy), "to try again would not help"
         shown = f"{error.value!r} {error.value}"
         assert PASSWORD not in shown
         assert "not-this" not in shown
@@ -214,6 +232,7 @@ def test_a_ledger_shows_where_it_is_without_the_password(ledger: Ledger, postgre
     assert repr(ledger) == f"Ledger(postgresql+psycopg://tailsight:***@{place})"
 
 
+@pytest.mark.slow
 def test_a_password_given_as_an_option_is_not_shown_either(site: Workspace, settings: Settings) -> None:
     assert settings.database_url is not None
     address = settings.database_url.replace(":p%40ss%2Fw%3Ard%25@", "@") + "?password=p%40ss%2Fw%3Ard%25"
@@ -231,6 +250,7 @@ def test_an_error_of_ours_shows_no_answers(ledger: Ledger) -> None:
     assert "patient" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_user_who_may_not_write_is_told_so(
     site: Workspace, settings: Settings, ledger: Ledger, postgresql_server: DatabaseServer, answer: Answer
 ) -> None:
@@ -245,6 +265,7 @@ def test_a_user_who_may_not_write_is_told_so(
             append_events(guest, [answer("a", "x")])
 
 
+@pytest.mark.slow
 def test_a_database_of_another_program_or_encoding_is_refused(
     site: Workspace, settings: Settings, postgresql_server: DatabaseServer
 ) -> None:
@@ -262,3 +283,23 @@ def test_a_database_of_another_program_or_encoding_is_refused(
             Ledger.open(site, dataclasses.replace(settings, database_url=server.address("latin")))
     finally:
         server.execute("DROP DATABASE latin WITH (FORCE)")
+
+
+@pytest.mark.slow
+def test_a_restored_dump_verifies_guards_and_all(
+    ledger: Ledger, settings: Settings, postgresql_server: DatabaseServer, answer: Answer, tmp_path: Path
+) -> None:
+    append_events(ledger, [answer(name, "x") for name in "abc"])
+    dump = tmp_path / "ledger.dump"
+    tools, secret = postgresql_server.programs, {**os.environ, "PGPASSWORD": PASSWORD}
+    place = ["--username=tailsight", "--host=127.0.0.1", f"--port={postgresql_server.port}"]
+    taken = [str(tools / "pg_dump"), *place, "--format=custom", f"--file={dump}", _name_of(ledger)]
+    subprocess.run(taken, check=True, env=secret)
+    with postgresql_server.database() as name:
+        given = [str(tools / "pg_restore"), *place, "--clean", "--if-exists", f"--dbname={name}", str(dump)]
+        subprocess.run(given, check=True, env=secret)
+        restored = dataclasses.replace(settings, database_url=postgresql_server.address(name))
+        with Ledger.open(ledger.workspace, restored) as copy:
+            append_events(copy, [answer("d", "x")])
+            found = verify_chain(copy)
+        assert (found.ok, found.events) == (True, 4)
