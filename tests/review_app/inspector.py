@@ -19,7 +19,7 @@ DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 SETTLED_MS = 190
 """A little more than a press must wait after a new image."""
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 40_000
 
 
 class Served(Protocol):
