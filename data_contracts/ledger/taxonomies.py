@@ -44,6 +44,18 @@ def taxonomy_version(ledger: Ledger, version: int) -> Taxonomy:
     return Taxonomy() if text is None else Taxonomy.model_validate_json(text)
 
 
+def newest_with_names(ledger: Ledger, taxonomy: Taxonomy) -> Taxonomy:
+    """The newest version whose classes in use are called as in ``taxonomy``, in the same order.
+
+    It means the same, and also knows the names that a class had in between: after a rename and a rename back, what a
+    model that was trained in between calls it.
+    """
+    with ledger.reading() as connection:
+        query = select(TAXONOMY_VERSION.c.taxonomy).order_by(TAXONOMY_VERSION.c.sequence.desc())
+        versions = map(Taxonomy.model_validate_json, connection.execute(query).scalars())
+        return next((version for version in versions if version.names == taxonomy.names), taxonomy)
+
+
 def save_taxonomy(ledger: Ledger, taxonomy: Taxonomy, who: str, why: str) -> Taxonomy:
     """Append the next version; saving the current one again changes nothing.
 

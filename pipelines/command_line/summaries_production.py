@@ -18,6 +18,8 @@ def summarise_score(report: Mapping[str, Any], console: Console) -> None:
 
     again = " (scored before; nothing was computed twice)" if report["reused"] else ""
     say(f"Scored {report['rows']:,} files with model version {report['model_version']}{again}: {report['out']}")
+    for remark in report["remarks"]:
+        say(remark)
     if report["errors"]:
         say(f"{report['errors']:,} files could not be read; each has a row that says why.")
     say(

@@ -9,6 +9,7 @@ import pandas as pd
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.images import images_frame
 from data_contracts.ledger.promotions import promotions
+from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import SILENT, Progress
 from data_contracts.review.decisions_out import publish
 from data_contracts.vocabulary import Alias, Decision, SubjectKind
@@ -62,7 +63,8 @@ def publish_scored_batches(workspace: Workspace, ledger: Ledger, seen: set[Path]
     for version in versions:
         fresh = [path for path in finished_scores(workspace, version) if path not in seen]
         if fresh:
-            scored = read_scores(fresh, workspace=workspace, model_version=version)
+            taxonomy = current_taxonomy(ledger)
+            scored = read_scores(fresh, workspace=workspace, taxonomy=taxonomy, model_version=version)
             know_the_scored(workspace, ledger, scored)
             published += publish_automatic(workspace, ledger, scored)
             seen.update(fresh)

@@ -12,6 +12,7 @@ from data_contracts.errors import IntegrityError, NotFound
 from data_contracts.frames import MANIFEST, read_table, write_table
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.datasets import dataset, latest_dataset
+from data_contracts.ledger.taxonomies import newest_with_names
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
 from data_contracts.taxonomy import Taxonomy
@@ -70,12 +71,16 @@ def read_dataset(workspace: Workspace, record: DatasetVersion) -> pd.DataFrame:
 def load_dataset(workspace: Workspace, version: str | None = None) -> tuple[DatasetVersion, pd.DataFrame]:
     """A dataset version and its manifest (``frames.MANIFEST``), verified; the latest if none is named.
 
+    Its taxonomy is the newest one with these classes: a data set that was reached again after classes were renamed and
+    renamed back is the same, yet models were trained in between that call them otherwise.
+
     Raises:
         NotFound: nothing was curated yet, or there is no such version.
         IntegrityError: the manifest is not what was recorded.
     """
     with Ledger.open(workspace.require(), read_settings()) as ledger:
         record = dataset(ledger, version) if version is not None else latest_dataset(ledger)
-    if record is None:
-        raise NotFound("There is no dataset version yet.", remedy="Run `tailsight curate` first.")
+        if record is None:
+            raise NotFound("There is no dataset version yet.", remedy="Run `tailsight curate` first.")
+        record = record.model_copy(update={"taxonomy": newest_with_names(ledger, record.taxonomy)})
     return record, read_dataset(workspace, record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from data_contracts.errors import IntegrityError
 from domain_models.calibration import softmax
 from domain_models.conformal import ConformalRule, set_names, sets
-from domain_models.model_package import ModelCard
 from domain_models.triage import TriageRule, decide
+from pipelines.steps.model_classes import ClassesToday
+
+if TYPE_CHECKING:  # whoever only hands decisions over needs no torch
+    from domain_models.model_package import ModelCard
 
 RULE, CONFORMAL = "rule", "conformal"
 """Keys of a model card's ``triage``."""
@@ -59,16 +62,33 @@ class Decider:
 
     def decide(self, logits: NDArray[np.float32]) -> list[Decided]:
         """Decide ``logits`` float32 [n, k]; n results in the same order."""
-        probabilities = softmax(logits, self.temperature)
-        decisions, reasons = decide(probabilities, self.rule, self.classes)
-        members = set_names(sets(probabilities, self.conformal), probabilities, self.classes)
+        return self.decide_of(softmax(logits, self.temperature))
+
+    def decide_of(self, own: NDArray[np.float64], today: ClassesToday | None = None) -> list[Decided]:
+        """Decide calibrated probabilities, float64 [n, k]; n results in the same order.
+
+        Args:
+            own: of the model's own classes.
+            today: what these are called today, where they are to be told by these names: merged classes are decided as
+                one, and always reviewed only if each of them was.
+        """
+        members = set_names(sets(own, self.conformal), own, self.classes)
+        probabilities, classes, rule = own, self.classes, self.rule
+        if today is not None and not today.unchanged:
+            probabilities, classes = today.added_up(own), today.shown
+            checked = {now for old, now in zip(today.classes, today.names, strict=True) if old not in rule.rare_classes}
+            rule = rule.model_copy(update={"rare_classes": tuple(name for name in classes if name not in checked)})
+            now = dict(zip(today.classes, today.names, strict=True))
+            # the set holds the right class as often as before, whatever was merged
+            members = [list(dict.fromkeys(now[name] for name in names)) for names in members]
+        decisions, reasons = decide(probabilities, rule, classes)
         ranked = np.sort(probabilities, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             entropy = -np.where(probabilities > 0, probabilities * np.log(probabilities), 0.0).sum(axis=1)
         best = probabilities.argmax(axis=1)
         return [
             Decided(
-                predicted=self.classes[best[row]],
+                predicted=classes[best[row]],
                 confidence=float(ranked[row, -1]),
                 margin=float(ranked[row, -1] - ranked[row, -2]),
                 entropy=float(entropy[row]),

@@ -3,13 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_contracts.errors import Refused
 from data_contracts.taxonomy import Taxonomy
 from pipelines.steps.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class ClassesToday:
+    """What the classes of a model are called today.
+
+    Attributes:
+        classes: k names, as the model was trained with.
+        names: k names of today; equal ones were merged since. A class that was split since keeps its old name.
+        split: for each class that was split since, what it may be now.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    split: dict[str, tuple[str, ...]]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Each name of today once, in the order of the classes."""
+        return tuple(dict.fromkeys(self.names))
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every class is still called what the model calls it."""
+        return self.names == self.classes
+
+    def added_up(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities float64 [n, k] as float64 [n, len(shown)]: those of merged classes are added up."""
+        together = np.zeros((len(probabilities), len(self.shown)))
+        for column, name in enumerate(self.names):
+            together[:, self.shown.index(name)] += probabilities[:, column]
+        return together
+
+    def sentences(self, version: str) -> list[str]:
+        """What a person should know of scores under the names of today."""
+        said = []
+        former = {
+            new: [old for old, name in zip(self.classes, self.names, strict=True) if name == new] for new in self.shown
+        }
+        renamed = [f"{old[0]!r} is now {new!r}" for new, old in former.items() if len(old) == 1 and old[0] != new]
+        if renamed:
+            said.append(f"Since model version {version} was trained, {', '.join(renamed)}; the scores say so.")
+        for new, old in former.items():
+            if len(old) > 1:
+                said.append(
+                    f"Since model version {version} was trained, {_listed(old)} became one class, {new!r}: their "
+                    "probabilities are added up. How often automatic decisions err was measured before; train again "
+                    "to have it measured for the classes of today."
+                )
+        for old_name, parts in self.split.items():
+            said.append(
+                f"{old_name!r} was split into {_listed(parts)}, which model version {version} cannot tell apart: the "
+                "scores keep the old name until a model is trained that can."
+            )
+        return said
+
+
+def classes_today(classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> ClassesToday:
+    """What a model's classes are called today.
+
+    Args:
+        classes: the model's own.
+        trained_under: the taxonomy version that it was trained under.
+        taxonomy: the one that holds now.
+    """
+    meant = [taxonomy.possible(name, version=trained_under) for name in classes]
+    names = tuple(next(iter(now)) if len(now) == 1 else name for name, now in zip(classes, meant, strict=True))
+    split = {
+        name: tuple(one for one in taxonomy.names if one in now)
+        for name, now in zip(classes, meant, strict=True)
+        if len(now) > 1
+    }
+    if len(set(names)) < 2:  # all is one class now; what the model says is still what it was trained to say
+        names = tuple(classes)
+    return ClassesToday(tuple(classes), names, split)
 
 
 def indistinct(classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> list[tuple[str, ...]]:

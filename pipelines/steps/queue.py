@@ -17,9 +17,11 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import head
 from data_contracts.ledger.images import images_frame
 from data_contracts.ledger.roots import registered_roots
+from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import SILENT, Progress
 from data_contracts.review.records import RoundReport
 from data_contracts.review.tasks import add_round, rounds_frame, tasks_frame
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import SubjectKind, TaskState
 from data_contracts.workspace import Workspace
 from domain_models.selection.strategies import StrategyName, parse_strategy
@@ -101,9 +103,9 @@ def build_queue(workspace: Workspace, request: QueueRequest, progress: Progress 
     began = time.monotonic()
     strategy = parse_strategy(request.strategy)
     profile = workspace.require().profile
-    model, scored = _model_and_scores(workspace, request)
     budget = profile.review.budget_per_round if request.budget is None else request.budget
     with workspace.lock("queue", wait_seconds=_PATIENCE), open_ledger(workspace) as ledger:
+        model, scored = _model_and_scores(workspace, current_taxonomy(ledger), request)
         added, gone = know_the_scored(workspace, ledger, scored, copy_files=request.copy_files, progress=progress)
         publish_automatic(workspace, ledger, scored)  # what is decided leaves, also if it is asked about to learn
         round_id = _round_id(ledger, scored, model, request, budget)
@@ -177,18 +179,19 @@ def build_queue(workspace: Workspace, request: QueueRequest, progress: Progress 
     )
 
 
-def _model_and_scores(workspace: Workspace, request: QueueRequest) -> tuple[RoundModel | None, ScoredBatches]:
+def _model_and_scores(
+    workspace: Workspace, taxonomy: Taxonomy, request: QueueRequest
+) -> tuple[RoundModel | None, ScoredBatches]:
     if request.scores:
         named = None if request.model is None else load_round_model(workspace, request.model)
-        scored = read_scores(
-            request.scores, workspace=workspace, model_version=None if named is None else named.version
-        )
+        version = None if named is None else named.version
+        scored = read_scores(request.scores, workspace=workspace, taxonomy=taxonomy, model_version=version)
         return named or load_round_model(workspace, scored.model_version), scored
     model = load_round_model(workspace, request.model)
     if model is None:
         return None, NO_SCORES
     files = finished_scores(workspace, model.version)
-    return model, read_scores(files, workspace=workspace, model_version=model.version)
+    return model, read_scores(files, workspace=workspace, taxonomy=taxonomy, model_version=model.version)
 
 
 def _round_id(

@@ -11,8 +11,10 @@ import pandas as pd
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.frames import SCORES, read_table
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
+from pipelines.steps.score_names import told_today
 from pipelines.steps.score_parts import PROBABILITY
 
 
@@ -57,12 +59,15 @@ def finished_scores(workspace: Workspace, model_version: str) -> list[Path]:
     return list(found.values())
 
 
-def read_scores(files: Sequence[Path], *, workspace: Workspace, model_version: str | None) -> ScoredBatches:
-    """Read score files; of a file that was scored twice, the last row counts.
+def read_scores(
+    files: Sequence[Path], *, workspace: Workspace, taxonomy: Taxonomy, model_version: str | None
+) -> ScoredBatches:
+    """Read score files by the names of today; of a file that was scored twice, the last row counts.
 
     Args:
         files: Parquet files of ``tailsight score``.
         workspace: finished scores within it are known by the name of their batch, other files by their own.
+        taxonomy: the one that holds now.
         model_version: rows of other models are refused; ``None`` accepts one model, whichever it is.
 
     Raises:
@@ -79,7 +84,7 @@ def read_scores(files: Sequence[Path], *, workspace: Workspace, model_version: s
             frame = read_table(path, SCORES)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} is not a score file ({type(error).__name__}).") from None
-        frames.append(frame.assign(batch=batch_of(path, workspace)))
+        frames.append(told_today(path, frame, taxonomy).assign(batch=batch_of(path, workspace)))
     joined = pd.concat(frames, ignore_index=True)
     versions = sorted(joined["model_version"].unique())
     if model_version is not None and versions and versions != [model_version]:

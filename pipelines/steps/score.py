@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput
+from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import SILENT, Progress, Step
 from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias, Decision
@@ -25,8 +24,11 @@ from data_contracts.workspace import Workspace, write_atomically
 from domain_models.model_package import ModelCard, read_card
 from domain_models.runtimes import Compute, open_runtime, resolve_runtime
 from pipelines.steps.decisions import Decider
+from pipelines.steps.ledger import open_ledger
+from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
 from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, batch_name, prepared_batches
+from pipelines.steps.score_names import ModelWords, counts_of, keep_words, tables_of, write_told
 from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole, require_writable
 
 ROWS_PER_PART = 512
@@ -46,7 +48,10 @@ class ScoreRequest(BaseModel):
 
 
 class ScoreReport(BaseModel):
-    """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images."""
+    """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images.
+
+    ``remarks`` say where the classes have changed since the model was trained.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,6 +70,7 @@ class ScoreReport(BaseModel):
     reader_hours: float
     predicted: dict[str, int]
     reasons: dict[str, int]
+    remarks: list[str]
     reused: bool
     resumed_rows: int
     seconds: float
@@ -77,6 +83,7 @@ class _Model:
     runtime: str
     card: ModelCard
     decider: Decider
+    today: ClassesToday
     load: Callable[[], Compute]
 
 
@@ -103,7 +110,8 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     """Score every file of a batch; killed at any moment, the same call goes on where it stopped.
 
     Files are decoded by threads while the model computes; memory holds a few batches whatever their number. A file that
-    cannot be read has a row that says why. The same files scored again by the same model are not computed twice.
+    cannot be read has a row that says why. The same files scored again by the same model are not computed twice. Where
+    classes were renamed or merged since the model was trained, ``out`` tells them, and decides, by the names of today.
 
     Raises:
         NotFound: no such files, or no such model.
@@ -127,11 +135,16 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
             missing = parts.missing()
             resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
             _compute_parts(files, parts, missing, model, request.batch_size, progress)
-            write_atomically(counts_file, json.dumps(_counts(parts)))
+            write_atomically(counts_file, json.dumps(counts_of(parts.tables())))
             parts.merge(finished)
             parts.remove()
-        copy_whole(finished, request.out)
-        counts = json.loads(counts_file.read_text(encoding="utf-8"))
+        keep_words(folder, model.card)
+        if model.today.unchanged:
+            copy_whole(finished, request.out)
+            counts = json.loads(counts_file.read_text(encoding="utf-8"))
+        else:
+            write_told(finished, request.out, ModelWords.of(model.card), model.today)
+            counts = counts_of(tables_of(request.out))
     seconds = time.monotonic() - began
     computed = 0 if reused else len(files) - resumed
     rule = model.decider.rule
@@ -146,6 +159,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
         expected_error_ci=rule.expected_error_ci,
         error_limit=rule.limit,
         reader_hours=counts["review"] * rule.seconds_per_image / 3600,
+        remarks=model.today.sentences(model.version),
         reused=reused,
         resumed_rows=resumed,
         seconds=seconds,
@@ -159,11 +173,14 @@ def _model(workspace: Workspace, request: ScoreRequest) -> _Model:
         package = registry.package(version)
     card = read_card(package)
     runtime = resolve_runtime(request.runtime, package)
+    with open_ledger(workspace) as ledger:
+        today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
     return _Model(
         version=version,
         runtime=runtime.value,
         card=card,
         decider=Decider.from_card(card),
+        today=today,
         load=lambda: open_runtime(runtime, package, card),
     )
 
@@ -224,23 +241,3 @@ def _rows(batch: Sequence[PreparedFile], compute: Compute, model: _Model, step: 
 
 def _columns(probabilities: NDArray[np.float64], classes: Sequence[str]) -> Mapping[str, float]:
     return {f"{PROBABILITY}{name}": float(value) for name, value in zip(classes, probabilities, strict=True)}
-
-
-def _counts(parts: Parts) -> dict[str, Any]:
-    rows = errors = automatic = 0
-    predicted: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for table in parts.tables():
-        rows += table.num_rows
-        errors += table.num_rows - table["error"].null_count
-        automatic += pc.sum(pc.equal(table["decision"], Decision.AUTO.value)).as_py() or 0
-        predicted.update(value for value in table["predicted"].to_pylist() if value is not None)
-        reasons.update(value for value in table["reason"].to_pylist() if value is not None)
-    return {
-        "rows": rows,
-        "errors": errors,
-        "automatic": automatic,
-        "review": rows - automatic,
-        "predicted": dict(predicted.most_common()),
-        "reasons": dict(reasons.most_common()),
-    }

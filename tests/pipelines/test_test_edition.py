@@ -27,6 +27,8 @@ from data_contracts.vocabulary import Action, Purpose, ReviewReason, Source, Sub
 from data_contracts.workspace import Workspace
 from pipelines.steps.curate import CurateReport, curate
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.promote import PromoteRequest, promote
+from tests.pipelines.commands import done
 
 
 @dataclass(frozen=True)
@@ -198,3 +200,20 @@ def test_audits_of_a_cold_start_are_tested_on_and_the_rest_still_has_three_parts
     _, split = delivered(workspace, tmp_path, parts)
     assert set(split[[f"audited {n}" for n in range(4)]]) == {"test"}
     assert set(split[[f"typical {n}" for n in range(40)]]) >= {"train", "val"}
+
+
+@pytest.mark.slow
+def test_the_gate_compares_both_models_on_the_newest_edition(challenged: Path, new_images: Path) -> None:
+    """Also the champion, which was promoted on the edition before."""
+    workspace = Workspace(challenged)
+    _, before = load_dataset(workspace)
+    done(challenged, "ingest", str(new_images))
+    assert curate(workspace).test_edition == 2
+    record, manifest = load_dataset(workspace)
+    tested = manifest.loc[manifest["split"] == "test", "image_id"]
+    assert set(tested) > set(before.loc[before["split"] == "test", "image_id"])
+    request = PromoteRequest(version="2", who="lead", why="to see the gate look", override=True)
+    assert promote(workspace, request).dataset_version == record.dataset_version
+    for version in ("1", "2"):
+        path = workspace.cache / "predictions" / f"{version}-{record.dataset_version}-test.parquet"
+        assert set(pd.read_parquet(path)["image_id"]) == set(tested)
