@@ -10,11 +10,11 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from data_contracts.errors import ProfileError
 from data_contracts.taxonomy import Taxonomy, TaxonomyClass
@@ -114,6 +114,24 @@ class GateSettings(Section):
     first_minimum_balanced_accuracy_over_chance: float = Field(default=0.05, ge=0, le=1)
 
 
+class DecisionSink(Section):
+    """A receiver of every final decision for as long as ``up`` runs: a CSV file or a web address.
+
+    ``name`` is what it is called, for ever: what has left is kept by it. A web address often holds a secret; with
+    ``env:NAME`` it stays out of the profile and is read from that environment variable.
+    """
+
+    name: str = Field(min_length=1, max_length=80)
+    csv: str | None = Field(default=None, min_length=1, description="a file, relative to the workspace")
+    webhook: str | None = Field(default=None, min_length=1, description="https://host/path, or env:NAME")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.csv is None) == (self.webhook is None):
+            raise ValueError("a sink has either csv or webhook")
+        return self
+
+
 class Profile(Section):
     """One line's or clinic's settings; see the shipped profiles for a sentence on each."""
 
@@ -134,6 +152,14 @@ class Profile(Section):
     retrain: RetrainSettings = RetrainSettings()
     gate: GateSettings = GateSettings()
     promotion: Promotion = Promotion.BY_HAND
+    sinks: tuple[DecisionSink, ...] = Field(default=(), description="who gets every final decision while `up` runs")
+
+    @field_validator("sinks")
+    @classmethod
+    def _sinks_have_names_of_their_own(cls, value: tuple[DecisionSink, ...]) -> tuple[DecisionSink, ...]:
+        if len({sink.name for sink in value}) < len(value):
+            raise ValueError("two sinks have the same name; what has left is kept by it")
+        return value
 
     @field_validator("time_zone")
     @classmethod
@@ -160,8 +186,9 @@ class Profile(Section):
 
     @property
     def content_hash(self) -> str:
-        """sha256 of the profile's meaning (not of its comments or key order)."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """sha256 of the profile's meaning (not of its comments or key order, nor of where decisions go)."""
+        meaning = self.model_dump(mode="json", exclude={"sinks"})
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def shipped_profile_text(name: str) -> str:
@@ -227,7 +254,9 @@ def describe_validation(error: ValidationError, model: type[BaseModel]) -> list[
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
             sentences.append(f"unknown key {place!r}; {hint}")
         else:
-            sentences.append(f"{place}: {item['msg']} (given: {item.get('input')!r})")
+            # the address of a sink may hold a secret
+            given = "" if item["loc"][:1] == ("sinks",) else f" (given: {item.get('input')!r})"
+            sentences.append(f"{place}: {item['msg']}{given}")
     return sentences
 
 

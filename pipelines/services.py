@@ -1,4 +1,4 @@
-"""``tailsight up``: Dagster's UI and daemon, MLflow's UI and the review app as processes that live and die together."""
+"""``tailsight up``: Dagster, MLflow, the review app and the deliveries as processes that live and die together."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from data_contracts.workspace import Workspace
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
+DELIVERIES = "Deliveries"
 _DEFINITIONS = ("-m", "pipelines.definitions.definitions")
 
 
@@ -32,7 +33,7 @@ class Service:
     Attributes:
         name: what a person calls it.
         command: program and arguments.
-        address: where it answers; ``None`` for the daemon, which has no page.
+        address: where it answers; ``None`` where there is no page.
     """
 
     name: str
@@ -70,10 +71,11 @@ class Ports:
 
 
 def services_of(workspace: Workspace, ports: Ports) -> list[Service]:
-    """The four processes of a workspace, in the order in which they are started."""
+    """The processes of a workspace, in the order in which they are started."""
     from domain_models.tracking.store import ARTIFACTS_FOLDER, ensure_store
 
     store = ensure_store(workspace.mlflow)
+    receivers = workspace.profile.sinks  # who gets the decisions; no address stands in a command
     artifacts = (workspace.mlflow / ARTIFACTS_FOLDER).resolve().as_uri()
     return [
         Service(
@@ -95,6 +97,7 @@ def services_of(workspace: Workspace, ports: Ports) -> list[Service]:
             (sys.executable, "-m", "review_app.launch", "--port", str(ports.app), "--address", HOST),
             f"http://{HOST}:{ports.app}",
         ),
+        *([Service(DELIVERIES, (_program("tailsight"), "decisions", "export", "--follow"), None)] if receivers else []),
     ]
 
 

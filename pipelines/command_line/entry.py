@@ -12,6 +12,7 @@ import traceback
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from data_contracts.errors import TailsightError
 from pipelines.command_line.output import emit_error, emit_tailsight_error
@@ -80,6 +81,12 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else "no message"
 
 
+def _without_secrets(argument: str) -> str:
+    """A web address may hold a secret: only its host is written down."""
+    address = urlsplit(argument)
+    return f"{address.scheme}://{address.hostname}/…" if address.scheme in ("http", "https") else argument
+
+
 def _write_log(arguments: list[str], error: BaseException) -> Path:
     """The traceback in a file of the workspace, or of the system's temporary folder where there is none."""
     from pipelines.command_line.app import current_workspace
@@ -90,7 +97,8 @@ def _write_log(arguments: list[str], error: BaseException) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            f"tailsight {' '.join(arguments)}\n\n{''.join(traceback.format_exception(error))}", encoding="utf-8"
+            f"tailsight {' '.join(map(_without_secrets, arguments))}\n\n{''.join(traceback.format_exception(error))}",
+            encoding="utf-8",
         )
     except OSError:
         return Path("(the log could not be written)")

@@ -63,3 +63,9 @@ def summarise_decisions(report: Mapping[str, Any], console: Console) -> None:
     """What left, and what waits."""
     _say(console, f"{report['delivered']:,} decisions left for {report['sink']}; {report['waiting']:,} wait.")
     _say(console, f"{report['total']:,} decisions in all, {report['published']:,} automatic ones new.")
+
+
+def summarise_deliveries(report: Mapping[str, Any], console: Console) -> None:
+    """What left for each receiver."""
+    for one in report["receivers"]:
+        _say(console, f"{one['delivered']:,} decisions left for {one['sink']}; {one['waiting']:,} wait.")

@@ -41,6 +41,8 @@ def summarise_up(report: Mapping[str, Any], console: Console) -> None:
         console.print(f"{name + ':':<14}{address}", markup=False, highlight=False)
     if report["runs_put_right"]:
         console.print(f"{len(report['runs_put_right'])} runs that a kill left under way were marked as failed.")
+    if report["receivers"]:
+        console.print(f"Decisions leave as they are made for {', '.join(report['receivers'])}.", markup=False)
     console.print("Sensors and schedules are on. Ctrl-C stops everything.", markup=False)
 
 

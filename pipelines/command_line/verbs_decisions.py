@@ -33,19 +33,31 @@ def export(
     """Every final decision, automatic or human, leaves exactly once for each receiver, in order.
 
     With external ids, reader and model version. Killed, the same command goes on; a CSV never holds a decision twice,
-    a webhook recognises by decision_id what comes again.
+    a webhook recognises by decision_id what comes again. Without --out and --webhook decisions leave for the receivers
+    that the profile names under `sinks`; with --follow a receiver that is down is waited for. `tailsight up` does that
+    by itself.
     """
-    from pipelines.command_line.summaries_queue import summarise_decisions
-    from pipelines.steps.decisions_export import export_decisions, rounds_of_export, sink_of
+    import threading
+
+    from pipelines.command_line.summaries_queue import summarise_decisions, summarise_deliveries
+    from pipelines.steps.decisions_export import export_decisions, sink_of
+    from pipelines.steps.deliveries import Receiver, follow_receivers, receivers_of
 
     workspace = workspace_in_use().require()
-    sink_name, write = sink_of(None if out is None else Path(absolute(out)), webhook, name)
-    if not follow:
-        report = export_decisions(workspace, sink_name, write)
-        emit(report.model_dump(mode="json"), summarise_decisions, as_json=json_output)
+    if out is None and webhook is None and name is None and workspace.profile.sinks:
+        receivers = receivers_of(workspace)
+    else:
+        receivers = [Receiver(*sink_of(None if out is None else Path(absolute(out)), webhook, name))]
+    if follow:
+        progress = progress_on_stderr()
+        names = ", ".join(receiver.name for receiver in receivers)
+        progress.say(f"Decisions leave for {names} as they are made; Ctrl-C stops.")
+        follow_receivers(workspace, receivers, progress, threading.Event())
         return
-    progress = progress_on_stderr()
-    progress.say(f"Decisions leave for {sink_name} as they are made; Ctrl-C stops.")
-    for report in rounds_of_export(workspace, sink_name, write, go_on=lambda: True):
-        if report.delivered:
-            progress.say(f"{report.delivered:,} left; {report.waiting:,} wait.")
+    reports = [
+        export_decisions(workspace, receiver.name, receiver.write).model_dump(mode="json") for receiver in receivers
+    ]
+    if len(reports) == 1:
+        emit(reports[0], summarise_decisions, as_json=json_output)
+    else:
+        emit({"receivers": reports}, summarise_deliveries, as_json=json_output)

@@ -25,12 +25,14 @@ def up(
 ) -> None:
     """Serve Dagster (with its daemon), MLflow and the review app until Ctrl-C; sensors and schedules are on."""
     from pipelines.definitions.instance import open_instance, reconcile_launched_runs
+    from pipelines.steps.deliveries import receivers_of
 
     workspace = workspace_in_use().require()
     ports = Ports(dagster=dagster_port, mlflow=mlflow_port, app=app_port)
     progress = progress_on_stderr()
     with workspace.lock("up"):
         ports.require_free()
+        receivers_of(workspace)  # an address that cannot work is told now, not in a log
         with open_instance(workspace) as instance:
             orphans = reconcile_launched_runs(instance)
         services = services_of(workspace, ports)
@@ -51,6 +53,7 @@ def _serve(
             "workspace": str(workspace.folder),
             "addresses": {service.name: service.address for service in services if service.address},
             "runs_put_right": orphans,
+            "receivers": [sink.name for sink in workspace.profile.sinks],
         }
         emit(report, summarise_up, as_json=as_json)
         while (name := ended()) is None:

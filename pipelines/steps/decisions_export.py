@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +15,6 @@ from data_contracts.review.sinks import CsvSink, WebhookSink
 from data_contracts.workspace import Workspace
 from pipelines.steps.automatic_decisions import publish_scored_batches
 from pipelines.steps.ledger import open_ledger
-
-PAUSE_SECONDS = 1.0
-"""How long ``--follow`` waits between two looks: a decision leaves well within five seconds."""
 
 
 class ExportReport(BaseModel):
@@ -42,7 +38,8 @@ def sink_of(out: Path | None, webhook: str | None, name: str | None) -> tuple[st
     """
     if (out is None) == (webhook is None):
         raise BadInput(
-            "Decisions go to a file or to a web address.", remedy="Give --out FILE.csv or --webhook https://host/path."
+            "Decisions go to a file or to a web address.",
+            remedy="Give --out FILE.csv or --webhook https://host/path, or name receivers in tailsight.yaml (`sinks`).",
         )
     if out is not None:
         if out.suffix != ".csv":
@@ -62,36 +59,16 @@ def export_decisions(workspace: Workspace, sink_name: str, write: Write) -> Expo
     Raises:
         TailsightError: the receiver takes nothing; what was not taken waits.
     """
-    *_, last = rounds_of_export(workspace, sink_name, write, go_on=lambda: False)
-    return last
-
-
-def rounds_of_export(
-    workspace: Workspace, sink_name: str, write: Write, *, go_on: Callable[[], bool]
-) -> Iterator[ExportReport]:
-    """Export again and again, every :data:`PAUSE_SECONDS`, for as long as ``go_on`` says so; one report each time.
-
-    Args:
-        workspace: whose decisions.
-        sink_name: name of the receiver.
-        write: the receiver.
-        go_on: asked after each round.
-    """
     workspace.require()
-    seen: set[Path] = set()
+    began = time.monotonic()
     with open_ledger(workspace) as ledger:
-        while True:
-            began = time.monotonic()
-            published = publish_scored_batches(workspace, ledger, seen)
-            delivered = deliver(ledger, sink_name, write)
-            yield ExportReport(
-                sink=sink_name,
-                delivered=delivered,
-                published=published,
-                waiting=len(waiting_for(ledger, sink_name)),
-                total=len(decisions(ledger)),
-                seconds=round(time.monotonic() - began, 3),
-            )
-            if not go_on():
-                return
-            time.sleep(PAUSE_SECONDS)
+        published = publish_scored_batches(workspace, ledger, set())
+        delivered = deliver(ledger, sink_name, write)
+        return ExportReport(
+            sink=sink_name,
+            delivered=delivered,
+            published=published,
+            waiting=len(waiting_for(ledger, sink_name)),
+            total=len(decisions(ledger)),
+            seconds=round(time.monotonic() - began, 3),
+        )
