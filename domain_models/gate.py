@@ -61,7 +61,10 @@ class GateCheck(BaseModel):
 
 
 class GateDecision(BaseModel):
-    """Whether the candidate may become champion. ``reasons`` are the failed rules' sentences, or why it passed."""
+    """Whether the candidate may become champion. ``reasons`` are the failed rules' sentences, or why it passed.
+
+    ``trained_on`` is the dataset version that the candidate learned, so that people see where their answers went.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,6 +76,7 @@ class GateDecision(BaseModel):
     reasons: tuple[str, ...]
     checks: tuple[GateCheck, ...]
     not_gated: tuple[str, ...]
+    trained_on: str | None = None
 
 
 def judge(
@@ -134,6 +138,7 @@ def judge(
         reasons=tuple(reasons),
         checks=tuple(checks),
         not_gated=not_gated,
+        trained_on=str(trained_on) if (trained_on := candidate.lineage.get("dataset_version")) else None,
     )
 
 

@@ -125,7 +125,8 @@ def progress_figures(
         tasks = [dict(row) for row in connection.execute(select(REVIEW_TASK)).mappings()]
         query = select(LABEL_EVENT).where(LABEL_EVENT.c.task_id.is_not(None)).order_by(LABEL_EVENT.c.sequence)
         events = [dict(row) for row in connection.execute(query).mappings()]
-        shares = [] if who is None else _learned(connection, _corrections(events, who), trained_on or {})
+        corrections = [] if who is None else _corrections(events, tasks, who)
+        shares = _learned(connection, corrections, trained_on or {}) if corrections else []
     waiting = [task for task in tasks if task["state"] in UNSETTLED]
     spent = [e["seconds_spent"] for e in events if e["action"] in READING and e["seconds_spent"] is not None]
     measured = len(spent) >= FEWEST_FOR_PACE
@@ -152,7 +153,7 @@ def progress_figures(
         capacity_hours_per_week=capacity,
         weeks_left=hours / capacity if capacity else None,
         agreement=agreement_figures(ledger),
-        personal=None if who is None else _personal(ledger, events, who, shares),
+        personal=None if who is None else _personal(ledger, events, who, len(corrections), shares),
     )
 
 
@@ -187,16 +188,24 @@ def _per_class(
     )
 
 
-def _corrections(events: Sequence[dict[str, Any]], who: str) -> list[Mapping[str, Any]]:
+def _corrections(
+    events: Sequence[dict[str, Any]], tasks: Sequence[Mapping[str, Any]], who: str
+) -> list[Mapping[str, Any]]:
+    """A person's answers that changed the label on file, or gave a new image another class than the model had said."""
+    predicted = {task["task_id"]: task["predicted"] for task in tasks}
     return [
         e
         for e in standing_events(events)
-        if (e["who"], e["action"], e["source"]) == (who, Action.CORRECT, Source.READER)
+        if (e["who"], e["source"]) == (who, Source.READER)
+        and (
+            e["action"] == Action.CORRECT
+            or (e["action"] == Action.LABEL and predicted.get(e["task_id"]) not in (None, e["label"]))
+        )
     ]
 
 
 def _personal(
-    ledger: Ledger, events: Sequence[dict[str, Any]], who: str, learned: Sequence[VersionShare]
+    ledger: Ledger, events: Sequence[dict[str, Any]], who: str, corrections: int, learned: Sequence[VersionShare]
 ) -> PersonalFigures:
     answers = [e for e in standing_events(events) if e["who"] == who and e["action"] in READING]
     spent = [e["seconds_spent"] for e in answers if e["seconds_spent"] is not None]
@@ -204,7 +213,7 @@ def _personal(
     return PersonalFigures(
         who=who,
         answers=len(answers),
-        corrections=len(_corrections(events, who)),
+        corrections=corrections,
         taken_back=sum(e["who"] == who and e["action"] == Action.UNDO for e in events),
         seconds_per_answer=median(spent[-ANSWERS_FOR_PACE:]) if spent else None,
         per_hour=_per_hour([from_text(e["at"]) for e in answers]),

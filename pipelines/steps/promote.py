@@ -89,33 +89,7 @@ def promote(workspace: Workspace, request: PromoteRequest, progress: Progress = 
         NotFound: there is no such version, no candidate, or no dataset version.
         BadInput: who or why is blank.
     """
-    _require_words(request)
-    with (
-        workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
-        open_registry(workspace) as registry,
-        open_ledger(workspace) as ledger,
-    ):
-        version = registry.resolve(request.version or Alias.CANDIDATE.value)
-        champion = registry.alias(Alias.CHAMPION)
-        if version == champion:
-            return _already(version, promotions(ledger))
-        decision, dataset_version = _looked(workspace, registry, ledger, version, champion, request.seed, progress)
-        report = _report(decision, version, champion, dataset_version, promoted=decision.passed or request.override)
-        if not report.promoted:
-            raise GateRefused(report)
-        record_promotion(
-            ledger,
-            model_version=version,
-            to_alias=Alias.CHAMPION,
-            from_alias=Alias.CANDIDATE if registry.alias(Alias.CANDIDATE) == version else None,
-            previous_version=champion,
-            who=request.who,
-            why=request.why,
-            override=report.override,
-            gate_report={"action": "promote", "dataset_version": dataset_version, **decision.model_dump(mode="json")},
-        )
-        registry.set_alias(Alias.CHAMPION, version)
-    return report
+    return _ask_the_gate(workspace, request, progress, move=True)
 
 
 def ask_for_promotion(workspace: Workspace, request: PromoteRequest, progress: Progress = SILENT) -> PromoteReport:
@@ -124,23 +98,7 @@ def ask_for_promotion(workspace: Workspace, request: PromoteRequest, progress: P
     Raises:
         GateRefused, NotFound, BadInput: as :func:`promote`.
     """
-    _require_words(request)
-    with (
-        workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
-        open_registry(workspace) as registry,
-        open_ledger(workspace) as ledger,
-    ):
-        version = registry.resolve(request.version or Alias.CANDIDATE.value)
-        champion = registry.alias(Alias.CHAMPION)
-        if version == champion:
-            return _already(version, promotions(ledger))
-        decision, dataset_version = _looked(workspace, registry, ledger, version, champion, request.seed, progress)
-        report = _report(decision, version, champion, dataset_version, promoted=False)
-        if not decision.passed:
-            raise GateRefused(report)
-        gate_report = {"dataset_version": dataset_version, **decision.model_dump(mode="json")}
-        request_promotion(ledger, model_version=version, gate_report=gate_report, who=request.who, why=request.why)
-    return report
+    return _ask_the_gate(workspace, request, progress, move=False)
 
 
 def rollback(workspace: Workspace, *, who: str, why: str) -> RollbackReport:
@@ -179,9 +137,41 @@ def rollback(workspace: Workspace, *, who: str, why: str) -> RollbackReport:
     return RollbackReport(model_version=before, previous=current)
 
 
-def _require_words(request: PromoteRequest) -> None:
+def _ask_the_gate(workspace: Workspace, request: PromoteRequest, progress: Progress, *, move: bool) -> PromoteReport:
+    """Judge, record the look, and then move the alias or leave a request for a lead."""
     if not request.who.strip() or not request.why.strip():
         raise BadInput("A promotion needs who decided and why.", remedy="Give --by NAME and --why TEXT.")
+    with (
+        workspace.lock(LOCK, wait_seconds=LOCK_SECONDS),
+        open_registry(workspace) as registry,
+        open_ledger(workspace) as ledger,
+    ):
+        version = registry.resolve(request.version or Alias.CANDIDATE.value)
+        champion = registry.alias(Alias.CHAMPION)
+        if version == champion:
+            return _already(version, promotions(ledger))
+        decision, dataset_version = _looked(workspace, registry, ledger, version, champion, request.seed, progress)
+        promoted = move and (decision.passed or request.override)
+        report = _report(decision, version, champion, dataset_version, promoted=promoted)
+        if not (promoted or decision.passed):
+            raise GateRefused(report)
+        gate_report = {"dataset_version": dataset_version, **decision.model_dump(mode="json")}
+        if not move:
+            request_promotion(ledger, model_version=version, gate_report=gate_report, who=request.who, why=request.why)
+            return report
+        record_promotion(
+            ledger,
+            model_version=version,
+            to_alias=Alias.CHAMPION,
+            from_alias=Alias.CANDIDATE if registry.alias(Alias.CANDIDATE) == version else None,
+            previous_version=champion,
+            who=request.who,
+            why=request.why,
+            override=report.override,
+            gate_report={"action": "promote", **gate_report},
+        )
+        registry.set_alias(Alias.CHAMPION, version)
+    return report
 
 
 def _looked(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +34,13 @@ Answer = Callable[..., NewLabelEvent]
 
 
 @pytest.fixture
-def full(ledger: Ledger, answer: Answer) -> Ledger:
+def full(ledger: Ledger, answer: Answer, version_of: Callable[..., DatasetVersion]) -> Ledger:
     """A ledger with one row in every append-only table."""
     append_events(ledger, [answer("a", "x", request_id="r1")])
     save_taxonomy(ledger, Taxonomy().extended(["x"]), "ann", "first")
     assign_splits(ledger, {"a": Split.TRAIN}, "d-1")
     record_look(ledger, model_version="1", against=None, dataset_version="d-1", passed=True, report={})
-    record_dataset(
-        ledger,
-        DatasetVersion(
-            dataset_version="d-1",
-            created_at=datetime.now(UTC),
-            manifest_sha256="0" * 64,
-            taxonomy=Taxonomy(),
-            profile_hash="p",
-            ledger_head=head(ledger),
-            test_edition=1,
-            parent=None,
-            counts={},
-            imbalance_factor=None,
-            classes_under_minimum=(),
-            seed=0,
-        ),
-    )
+    record_dataset(ledger, version_of("d-1", ledger_head=head(ledger)))
     record_promotion(
         ledger,
         model_version="1",

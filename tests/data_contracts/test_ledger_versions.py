@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
-from data_contracts.ledger.chain import GENESIS
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.datasets import dataset, dataset_versions, latest_dataset, record_dataset
 from data_contracts.ledger.events import append_events, head
@@ -19,29 +18,12 @@ from data_contracts.ledger.promotions import looks, promotions, record_look, rec
 from data_contracts.ledger.splits import assign_splits, split_assignments
 from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy, taxonomy_version
 from data_contracts.ledger.verify import verify_chain
-from data_contracts.records import DatasetVersion, LedgerHead, NewLabelEvent
+from data_contracts.records import DatasetVersion, NewLabelEvent
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Alias, Split
 
 Answer = Callable[..., NewLabelEvent]
-
-
-def version_of(name: str, **fields: Any) -> DatasetVersion:
-    facts: dict[str, Any] = {
-        "dataset_version": name,
-        "created_at": datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC),
-        "manifest_sha256": name.ljust(64, "0"),
-        "taxonomy": Taxonomy().extended(["x", "ÿ"]),
-        "profile_hash": "p",
-        "ledger_head": LedgerHead(sequence=0, hash=GENESIS),
-        "test_edition": 1,
-        "parent": None,
-        "counts": {"train": {"x": 1}},
-        "imbalance_factor": 1.5,
-        "classes_under_minimum": ("x",),
-        "seed": 0,
-    }
-    return DatasetVersion(**(facts | fields))
+VersionOf = Callable[..., DatasetVersion]
 
 
 def test_the_first_taxonomy_is_empty_and_versions_are_kept(ledger: Ledger) -> None:
@@ -89,7 +71,7 @@ def test_no_sequence_of_assignments_ever_moves_an_image(ledger: Ledger, assignme
         assert before.items() <= after.items()
 
 
-def test_a_dataset_comes_back_as_it_was_recorded(ledger: Ledger, answer: Answer) -> None:
+def test_a_dataset_comes_back_as_it_was_recorded(ledger: Ledger, answer: Answer, version_of: VersionOf) -> None:
     assert latest_dataset(ledger) is None
     append_events(ledger, [answer("a", "x")])
     version = version_of("d-1", ledger_head=head(ledger), imbalance_factor=None)
@@ -100,7 +82,9 @@ def test_a_dataset_comes_back_as_it_was_recorded(ledger: Ledger, answer: Answer)
         dataset(ledger, "d-2")
 
 
-def test_recording_a_dataset_again_keeps_the_first_record(ledger: Ledger, answer: Answer) -> None:
+def test_recording_a_dataset_again_keeps_the_first_record(
+    ledger: Ledger, answer: Answer, version_of: VersionOf
+) -> None:
     first = record_dataset(ledger, version_of("d-1"))
     append_events(ledger, [answer("a", "x")])
     later = version_of("d-1", ledger_head=head(ledger), created_at=first.created_at + timedelta(days=1))
@@ -110,7 +94,7 @@ def test_recording_a_dataset_again_keeps_the_first_record(ledger: Ledger, answer
         record_dataset(ledger, version_of("d-1", manifest_sha256="f" * 64))
 
 
-def test_a_dataset_that_is_reached_again_is_the_latest_again(ledger: Ledger) -> None:
+def test_a_dataset_that_is_reached_again_is_the_latest_again(ledger: Ledger, version_of: VersionOf) -> None:
     for name in ("d-1", "d-2", "d-1"):
         record_dataset(ledger, version_of(name))
     latest = latest_dataset(ledger)

@@ -12,9 +12,11 @@ import pytest
 from data_contracts.errors import BadInput, NotFound, Refused
 from data_contracts.ledger.approvals import approve, approved_promotions, request_promotion, waiting_promotions
 from data_contracts.ledger.connect import Ledger
-from data_contracts.ledger.events import append_events
+from data_contracts.ledger.datasets import record_dataset
+from data_contracts.ledger.events import append_events, head
+from data_contracts.ledger.promotions import record_look
 from data_contracts.profile import Profile
-from data_contracts.records import NewLabelEvent
+from data_contracts.records import DatasetVersion, NewLabelEvent
 from data_contracts.review import choices, roles, serving, tasks
 from data_contracts.review.adjudicate import adjudicate
 from data_contracts.review.agreement import agreement_figures, cohen_kappa
@@ -110,6 +112,31 @@ def test_personal_figures_are_shown_to_that_person_unless_a_lead_chose_otherwise
     assert progress_figures(ledger, PROFILE, who="ann", asked_by="lea").personal is not None
     with pytest.raises(Refused):
         progress_figures(ledger, PROFILE, who="ann", asked_by="bob")
+
+
+def test_a_person_is_told_which_model_versions_learned_their_corrections(
+    ledger: Ledger, queue: Queue, say: Say, version_of: Callable[..., DatasetVersion]
+) -> None:
+    first, second, third, agreed = queue(ledger, "abcd", predicted="pit")
+    gate: dict[str, Any] = {"against": None, "dataset_version": "later", "passed": True}
+    for number, task_id in enumerate((first, second), start=1):
+        decide(ledger, "ann", say(task_id, "crack"))
+        data = f"data {number}"
+        record_dataset(ledger, version_of(data, ledger_head=head(ledger)))
+        record_look(ledger, model_version=str(number), report={"trained_on": data}, **gate)
+    decide(ledger, "ann", say(third, "crack"))
+    decide(ledger, "ann", say(agreed, "pit"))  # agrees with the model: no correction
+    record_look(ledger, model_version="3", report={}, **gate)
+    personal = progress_figures(ledger, PROFILE, who="ann").personal
+    assert personal is not None
+    assert personal.corrections == 3
+    assert [(one.model_version, one.corrections, one.champion) for one in personal.learned] == [
+        ("2", 2, False),
+        ("1", 1, False),
+    ]
+    nobody = progress_figures(ledger, PROFILE, who="bob").personal
+    assert nobody is not None
+    assert nobody.learned == ()
 
 
 def test_an_image_is_found_by_whatever_it_is_called_and_by_when_it_was_answered(

@@ -36,6 +36,7 @@ def test_the_first_champion_is_recorded_with_who_why_and_the_gates_reasons(promo
     assert events[0].from_alias is Alias.CANDIDATE
     assert events[0].gate_report["passed"] is True
     assert [(look.model_version, look.against, look.passed) for look in seen] == [("1", None, True)]
+    assert seen[0].report["trained_on"] == seen[0].dataset_version, "so that people see where their answers went"
 
 
 def test_promoting_the_champion_again_records_nothing(promoted: Path) -> None:
