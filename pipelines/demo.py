@@ -21,7 +21,7 @@ from pipelines.demo_images import DemoImages, lay_out
 from pipelines.demo_notes import DemoNotes
 from pipelines.demo_report import DemoReport
 from pipelines.demo_rounds import run_round, truth_by_image
-from pipelines.demo_table import Interval, by_truth, planted_found, review_against_chance
+from pipelines.demo_table import Interval, by_truth, judging_images, planted_found, review_against_chance
 from pipelines.steps.initialise import initialise
 
 PROFILE = "solar-el"
@@ -33,14 +33,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of the loop a demo runs: rounds of review, and answers in each."""
+    """How much of the loop a demo runs: rounds of review, answers in each, and whether the last batch waits in full."""
 
     preset: str
     rounds: int
     budget: int
+    hold: bool
 
 
-PLANS = {False: Plan("standard", 2, 100), True: Plan("quick", 1, 60)}
+PLANS = {False: Plan("standard", 2, 100, hold=True), True: Plan("quick", 1, 60, hold=False)}
 """By whether it is the quick demo."""
 
 
@@ -70,13 +71,14 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
     ]
     learned = next((o.model_version for o in reversed(outcomes) if o.model_version), candidate)
     waiting = _leave_a_queue(stages, images, plan, seed)
-    truth = truth_by_image(workspace, images)
-    before = by_truth(workspace, candidate, dataset, truth, progress)
-    after = by_truth(workspace, learned, dataset, truth, progress)
+    judging = judging_images(workspace, images, dataset, rounds=plan.rounds)
+    before, after = stages.timed(
+        "judge", lambda: [by_truth(workspace, version, judging, progress) for version in (candidate, learned)]
+    )
     arms = stages.timed(
         "arms",
         lambda: review_against_chance(
-            workspace, images, candidate, dataset, rounds=plan.rounds, budget=plan.budget, progress=progress
+            workspace, images, candidate, dataset, judging, rounds=plan.rounds, budget=plan.budget, progress=progress
         ),
     )
     model = {"model": learned, "split": Split.TEST.value, "seed": seed}
@@ -93,6 +95,7 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
         champion=next((str(o.model_version) for o in reversed(outcomes) if o.promoted), str(gate["model_version"])),
         preset=plan.preset,
         test_images=int(test["n"]),
+        judging_images=len(judging.image_ids),
         macro_f1_before=before.macro_f1,
         macro_f1_before_ci=before.macro_f1_ci,
         macro_f1_after=after.macro_f1,
@@ -104,7 +107,7 @@ def run_demo(workspace: Workspace, *, quick: bool, seed: int, progress: Progress
         arms=arms,
         rounds=outcomes,
         planted_errors=len(images.planted),
-        planted_errors_found=planted_found(workspace, images, truth),
+        planted_errors_found=planted_found(workspace, images, truth_by_image(workspace, images)),
         full_training_seconds=float(first["train"]["training_seconds"]),
         incremental_training_seconds=sum(trainings) / len(trainings) if trainings else None,
         waiting=waiting,
@@ -171,7 +174,8 @@ def _leave_a_queue(stages: Stages, images: DemoImages, plan: Plan, seed: int) ->
     """Score the last batch and queue it for whoever opens the app; returns how many tasks wait."""
     notes = DemoNotes(stages.workspace.folder / "demo" / "last-batch.json")
     scores = stages.workspace.scores / "demo-batch-last.parquet"
-    request = {AssetName.REVIEW_ROUND.value: {"scores": [str(scores)], "budget": plan.budget, "seed": seed}}
+    asked = {"scores": [str(scores)], "budget": plan.budget, "hold": plan.hold, "seed": seed}
+    request = {AssetName.REVIEW_ROUND.value: asked}
     notes.once("score", lambda: stages.score("score last", images.batches[-1], scores))
     return int(notes.once("queue", lambda: stages.run("queue last", Job.QUEUE, request))["waiting"])
 

@@ -12,8 +12,9 @@ class DemoReport(BaseModel):
     """Every figure of the demo; intervals are 95%.
 
     ``macro_f1_before``, ``macro_f1_after`` (the first champion, the last model that learned from review) and their
-    accuracies are measured on the test images of the first day by what the experts truly said; the metrics without
-    such a suffix by the labels on file, wrong ones included, as a factory would see them. ``macro_f1_random`` is what
+    accuracies are measured on the ``judging_images`` that nobody saw, by what the experts truly said; the metrics
+    without such a suffix on the ``test_images`` of the first day by the labels on file, wrong ones included, as a
+    factory would see them. ``macro_f1_random`` is what
     the same number of random answers would have been worth, and ``arms`` the comparison that it comes from.
     ``automatic_error`` compares the automatic decisions on the first batch with what the experts said of it.
     """
@@ -28,6 +29,7 @@ class DemoReport(BaseModel):
     champion: str
     preset: str
     test_images: int
+    judging_images: int
     macro_f1_before: float
     macro_f1_before_ci: Interval | None
     macro_f1_after: float

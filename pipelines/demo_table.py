@@ -1,22 +1,27 @@
-"""The demo's closing table: on the test images of the first day, by what the experts truly said of them."""
+"""The demo's closing table: on images that no model and no reader saw, by what the experts truly said of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from data_contracts.blobs import Blobs
 from data_contracts.ledger.fold import image_answers
 from data_contracts.ledger.images import images_frame, occurrences_frame
+from data_contracts.ledger.near_duplicates import near_duplicates_frame
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import Progress
+from data_contracts.splitting import components
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
 from pipelines.demo_images import DemoImages
 from pipelines.demo_rounds import READER_ERROR, truth_by_image
+from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of
 from pipelines.steps.ledger import open_ledger
 
 Interval = tuple[float, float]
@@ -24,7 +29,7 @@ ARM_SEEDS = 10
 
 
 class TruthFigures(BaseModel):
-    """Macro-F1 and accuracy of one model on the frozen test, with 95% intervals."""
+    """Macro-F1 and accuracy of one model on images that nobody saw, with 95% intervals."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,7 +41,7 @@ class TruthFigures(BaseModel):
 
 
 class ArmFigures(BaseModel):
-    """Review against chance: macro-F1 over the seeds on embeddings of the first champion, same start, same budget.
+    """Review against chance: macro-F1 over the seeds on embeddings of the untouched backbone, same start, same budget.
 
     Means with 95% intervals over seeds; ``gain`` is the paired difference of the two.
     """
@@ -54,20 +59,58 @@ class ArmFigures(BaseModel):
     gain_ci: Interval
 
 
-def by_truth(
-    workspace: Workspace, version: str, dataset: str, truth: Mapping[str, str], progress: Progress
-) -> TruthFigures:
-    """A model on the test images of ``dataset``, held against the truth and not against the labels on file."""
-    from domain_models.metrics import evaluate
-    from pipelines.steps.dataset import load_dataset
-    from pipelines.steps.predictions import predict_split
-    from pipelines.steps.registry import open_registry
+@dataclass(frozen=True)
+class Judging:
+    """What every figure of the table is measured on: images that no model and no reader ever saw.
 
-    record, manifest = load_dataset(workspace, dataset)
-    with open_registry(workspace) as registry:
-        found = predict_split(workspace, registry, version, record, manifest, Split.TEST, progress)
-    labels = np.array([found.classes.index(truth[image_id]) for image_id in found.image_ids], dtype=np.int64)
-    figures = evaluate(found.probabilities, labels, found.classes, groups=found.components)
+    ``image_ids`` and their true classes; ``components`` bind images that belong together.
+    """
+
+    image_ids: tuple[str, ...]
+    truth: tuple[str, ...]
+    components: tuple[str, ...]
+
+
+def judging_images(workspace: Workspace, images: DemoImages, dataset: str, *, rounds: int) -> Judging:
+    """The test images of the first day and the batches that nobody was asked about, as the experts truly said.
+
+    The test alone would have four images of the rarest class, on which a quarter of macro-F1 would rest. An image that
+    belongs together with one that was trained on, or that may have been asked about, is left out.
+
+    Args:
+        workspace: after the last batch was scored and queued, so that the ledger knows it.
+        images: the demo's images.
+        dataset: the first dataset version.
+        rounds: how many batches were asked about.
+    """
+    from pipelines.steps.dataset import load_dataset
+
+    _, manifest = load_dataset(workspace, dataset)
+    names, truth = _ids_by_name(workspace), truth_by_image(workspace, images)
+    with open_ledger(workspace) as ledger:
+        pairs = near_duplicates_frame(ledger)
+    bound = pairs[pairs["binding"]]
+    component = components(dict.fromkeys(truth), zip(bound["image_a"], bound["image_b"], strict=True))
+    asked, unseen = (
+        {names[path.name] for batch in batches for path in batch.glob("*.png")} & set(truth)
+        for batches in (images.batches[:rounds], images.batches[rounds:])
+    )
+    tested = set(manifest.loc[manifest["split"] == Split.TEST.value, "image_id"])
+    seen = {component[i] for i in (asked | set(manifest["image_id"])) - tested}
+    judged = sorted(tested | {i for i in unseen if component[i] not in seen})
+    return Judging(tuple(judged), tuple(truth[i] for i in judged), tuple(component[i] for i in judged))
+
+
+def by_truth(workspace: Workspace, version: str, judging: Judging, progress: Progress) -> TruthFigures:
+    """A model on images that nobody saw, held against the truth and not against the labels on file."""
+    from domain_models.metrics import evaluate
+    from pipelines.steps.queue_model import load_round_model
+
+    model = load_round_model(workspace, version)
+    assert model is not None  # it is registered
+    probabilities = model.probabilities(_embedded(workspace, model.embedder, judging.image_ids, progress))
+    labels = np.array([model.classes.index(name) for name in judging.truth], dtype=np.int64)
+    figures = evaluate(probabilities, labels, model.classes, groups=judging.components)
     return TruthFigures(
         model_version=version,
         macro_f1=figures.macro_f1,
@@ -91,6 +134,7 @@ def review_against_chance(
     images: DemoImages,
     first: str,
     dataset: str,
+    judging: Judging,
     *,
     rounds: int,
     budget: int,
@@ -98,11 +142,15 @@ def review_against_chance(
 ) -> ArmFigures:
     """Replay the rounds with the default strategy and at random, ten seeds each, on what was known at the start.
 
+    On embeddings of the untouched backbone: a network that has learned the first labels sees these images so much more
+    clearly than new ones that a classifier on its embeddings gets worse by answers, whoever chose them.
+
     Args:
         workspace: after the rounds.
         images: the demo's images.
-        first: version of the first champion; its network gives the embeddings.
+        first: version of the first champion; its confusions tell the strategy which pairs of classes matter.
         dataset: the first dataset version; its labels are those the demo began with, planted errors included.
+        judging: who says how good an arm is.
         rounds: as many batches may be asked about.
         budget: answers per round.
         progress: told of the work.
@@ -112,7 +160,6 @@ def review_against_chance(
     from domain_models.selection.strategies import STRATEGIES, StrategyName
     from domain_models.selection_arms import ArmSettings, Judges, compare_arms, paired_difference, score
     from pipelines.steps.dataset import load_dataset
-    from pipelines.steps.embeddings import embeddings_of
     from pipelines.steps.queue_model import confusion_today, load_round_model
 
     record, manifest = load_dataset(workspace, dataset)
@@ -120,26 +167,19 @@ def review_against_chance(
     assert model is not None  # it was promoted
     names, truth = _ids_by_name(workspace), truth_by_image(workspace, images)
     classes = record.taxonomy.names
-    parts = {split: manifest[manifest["split"] == split.value] for split in (Split.TRAIN, Split.VAL, Split.TEST)}
+    train, val = (manifest[manifest["split"] == split.value] for split in (Split.TRAIN, Split.VAL))
     asked = sorted({names[path.name] for batch in images.batches[:rounds] for path in batch.glob("*.png")} & set(truth))
-    ids = [*parts[Split.TRAIN]["image_id"], *asked]
+    ids, val_ids = [*train["image_id"], *asked], list(val["image_id"])
     with open_ledger(workspace) as ledger:
-        blobs = Blobs(registered_roots(ledger))
-        uris = _uris(workspace)
-
-    def embedded(wanted: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return embeddings_of(workspace, blobs, model.embedder, [(i, uris[i]) for i in wanted], progress)
-
-    def true(wanted: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        return np.array([classes.index(truth[i]) for i in wanted], dtype=np.int64)
-
-    known = len(parts[Split.TRAIN])
+        embedder = bundled_embedder(images_frame(ledger), workspace.profile)
+    everything = _embedded(workspace, embedder, [*ids, *val_ids, *judging.image_ids], progress)
+    features, val_features, judging_features = np.split(everything, [len(ids), len(ids) + len(val_ids)])
+    known = len(train)
     labels = np.full(len(ids), UNLABELLED, dtype=np.int64)
-    labels[:known] = parts[Split.TRAIN]["class_index"].to_numpy()
-    features = embedded(ids)
+    labels[:known] = train["class_index"].to_numpy()
     probabilities = np.full((len(ids), len(classes)), np.nan)
     probabilities[:known] = out_of_fold_probabilities(
-        features[:known], labels[:known], list(parts[Split.TRAIN]["component"]), len(classes), seed=0
+        features[:known], labels[:known], list(train["component"]), len(classes), seed=0
     )
     pool = Pool.of(
         len(ids),
@@ -149,14 +189,14 @@ def review_against_chance(
         embeddings=features,
         confusion=confusion_today(model, record.taxonomy),
     )
-    val, test = (list(parts[split]["image_id"]) for split in (Split.VAL, Split.TEST))
     # Validation as the factory has it, with its wrong labels; only the judgement at the end knows the truth.
-    val_labels = parts[Split.VAL]["class_index"].to_numpy(dtype=np.int64)
-    judges = Judges(embedded(val), val_labels, embedded(test), true(test))
+    val_labels = val["class_index"].to_numpy(dtype=np.int64)
+    judges = Judges(val_features, val_labels, judging_features, _codes(judging.truth, classes))
     settings = ArmSettings(rounds=rounds, budget=budget, reader_error=READER_ERROR)
     strategies = {name.value: STRATEGIES[name] for name in (StrategyName.MIX, StrategyName.RANDOM)}
     with progress.step("Review against chance, on kept embeddings"):
-        scores = compare_arms(pool, true(ids), judges, strategies, settings, range(ARM_SEEDS))
+        right = _codes([truth[i] for i in ids], classes)
+        scores = compare_arms(pool, right, judges, strategies, settings, range(ARM_SEEDS))
     nothing = np.zeros(ARM_SEEDS)
     review, random = scores[StrategyName.MIX.value], scores[StrategyName.RANDOM.value]
     gain = paired_difference(review, random)
@@ -173,13 +213,21 @@ def review_against_chance(
     )
 
 
+def _embedded(
+    workspace: Workspace, embedder: Embedder, image_ids: Sequence[str], progress: Progress
+) -> NDArray[np.float32]:
+    with open_ledger(workspace) as ledger:
+        frame = images_frame(ledger)
+        blobs = Blobs(registered_roots(ledger))
+    uris = dict(zip(frame["image_id"], frame["uri"], strict=True))
+    return embeddings_of(workspace, blobs, embedder, [(i, uris[i]) for i in image_ids], progress)
+
+
+def _codes(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([classes.index(name) for name in names], dtype=np.int64)
+
+
 def _ids_by_name(workspace: Workspace) -> dict[str, str]:
     with open_ledger(workspace) as ledger:
         places = occurrences_frame(ledger)
     return {Path(path).name: str(i) for path, i in zip(places["path"], places["image_id"], strict=True)}
-
-
-def _uris(workspace: Workspace) -> dict[str, str]:
-    with open_ledger(workspace) as ledger:
-        frame = images_frame(ledger)
-    return dict(zip(frame["image_id"], frame["uri"], strict=True))

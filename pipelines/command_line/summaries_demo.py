@@ -20,7 +20,7 @@ def summarise_demo(report: Mapping[str, Any], console: Console) -> None:
         f"{report['planted_errors']} of the labels were made wrong on purpose; "
         f"{report['planted_errors_found']} of them are right by now.",
         "",
-        f"On {report['test_images']:,} test images that no model saw, by what the experts truly said:",
+        f"On {report['judging_images']:,} images that nobody asked or trained on, by what the experts truly said:",
         f"  first champion      macro-F1 {figure(report, 'macro_f1_before')}, accuracy {report['accuracy_before']:.3f}",
         f"  after review        macro-F1 {figure(report, 'macro_f1_after')}, accuracy {report['accuracy_after']:.3f}",
         f"  calibration (ECE)   {report['ece']:.3f}; a perfectly calibrated model would show "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from data_contracts.blobs import Blobs, frame_of
 from data_contracts.display import SMALL_SIDE, DisplayCopies, small_size
@@ -110,7 +111,18 @@ def make_overlays(
     if not wanted:
         return have
     cached, readable = prepared_images(workspace, blobs, embedder.spec, wanted, progress)
-    with progress.step("Making overlays", total=len(readable)) as step:
+
+    def keep(image_id: str, heat: NDArray[np.float32]) -> str:
+        about = copies.about(image_id)
+        side = min(SMALL_SIDE, max(small_size(about.width, about.height)))
+        evidence = on_the_image(heat, embedder.spec, about.height, about.width, side)
+        copies.write_overlay(image_id, evidence, model_version=model_version, class_name=explained[image_id][0])
+        return image_id
+
+    with (
+        progress.step("Making overlays", total=len(readable)) as step,
+        ThreadPoolExecutor(max_workers=max(1, read_settings().processes)) as pool,
+    ):
         for start in range(0, len(readable), _CHUNK):
             ids = [image_id for image_id, _ in readable[start : start + _CHUNK]]
             images = cached.array[cached.rows(ids)]
@@ -120,15 +132,6 @@ def make_overlays(
             except BadInput as error:
                 progress.say(f"There are no overlays: {error.what}")
                 return have
-            for image_id, heat in zip(ids, heats, strict=True):
-                about = copies.about(image_id)
-                side = min(SMALL_SIDE, max(small_size(about.width, about.height)))
-                copies.write_overlay(
-                    image_id,
-                    on_the_image(heat, embedder.spec, about.height, about.width, side),
-                    model_version=model_version,
-                    class_name=explained[image_id][0],
-                )
-                have.add(image_id)
+            have.update(pool.map(keep, ids, heats))
             step.advance(len(ids))
     return have

@@ -40,9 +40,19 @@ class Embedder:
     network: Classifier
     spec: Preprocessing
 
+    @classmethod
+    def of(cls, network: Classifier, spec: Preprocessing) -> Embedder:
+        """The embedder named by its weights: models that differ in their classifier alone share what was computed."""
+        digest = hashlib.sha256(f"{spec.model_dump_json()}\0{network.architecture.backbone}".encode())
+        last = {id(parameter) for parameter in network.classifier.parameters()}
+        for name, value in sorted(network.state_dict(keep_vars=True).items()):
+            if id(value) not in last:
+                digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return cls(digest.hexdigest()[:24], network, spec)
+
 
 def bundled_embedder(images: pd.DataFrame, profile: Profile) -> Embedder:
-    """The bundled backbone as it came, for a workspace without a model; preprocessing as the quick preset would choose.
+    """The bundled backbone as it came, which no label has shaped; preprocessing as the quick preset would choose.
 
     Args:
         images: frames.IMAGES of what will be embedded.
@@ -63,7 +73,7 @@ def bundled_embedder(images: pd.DataFrame, profile: Profile) -> Embedder:
     )
     spec = choose(Preset.QUICK, facts)[0].preprocessing
     network = build_network(Architecture(backbone=_COLD_BACKBONE, classes=2), WeightSource.BUNDLED)
-    return Embedder(f"bundled-{_COLD_BACKBONE}-{spec.pixel_key}", network, spec)
+    return Embedder.of(network, spec)
 
 
 def embeddings_of(

@@ -67,7 +67,7 @@ def load_round_model(workspace: Workspace, name: str | None) -> RoundModel | Non
         confusion[np.ix_(place, place)] = np.asarray(validation["confusion"], dtype=np.int64)
     return RoundModel(
         version=version,
-        embedder=Embedder(f"model-{version}", network, card.preprocessing),
+        embedder=Embedder.of(network, card.preprocessing),
         classes=card.classes,
         temperature=card.temperature,
         confusion=confusion,

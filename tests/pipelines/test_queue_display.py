@@ -39,7 +39,8 @@ def test_there_are_two_sizes_and_what_they_are_of(copies: DisplayCopies) -> None
 
 def test_a_small_image_is_never_enlarged_and_keeps_every_pixel(copies: DisplayCopies) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (40, 24, 1), dtype=np.uint8)
-    copies.write_copies(ID, picture, display_of="r/a.png")
+    copies.write_copies(ID, np.zeros((1500, 3000, 1), dtype=np.uint8), display_of="r/a.png")  # a lossy copy before it
+    assert copies.write_copies(ID, picture, display_of="r/a.png").lossless
     shown = np.asarray(Image.open(io.BytesIO(copies.large(ID)[0])).convert("L"))
     assert np.array_equal(shown, picture[..., 0])
 
