@@ -53,12 +53,12 @@ class Site:
         """Kill one part at a random moment, and see to it that all runs again; what was killed, in words."""
         family = self.running.family()
         if victim == "run":
-            until(self._run_process, 150, "a retraining runs")
+            until(self._run_process, 400, "a retraining runs")
         seconds = chance.uniform(*MOMENTS[victim])
         time.sleep(seconds)
         process = psutil.Process(self.running.process.pid) if victim == "up" else self._find(victim)
         while process is None:  # the retraining was faster than we
-            until(self._run_process, 150, "another retraining runs")
+            until(self._run_process, 400, "another retraining runs")
             time.sleep(seconds := seconds / 2)
             process = self._find(victim)
         family = [*{*family, *self.running.family()}]
@@ -127,12 +127,12 @@ def test_ten_kills_lose_nothing_that_was_saved_and_double_nothing(
     try:
         for victim in victims:
             answers = ann.answers
-            until(lambda before=answers: ann.error or ann.answers > before, 120, "the inspector works again")
+            until(lambda before=answers: ann.error or ann.answers > before, 240, "the inspector works again")
             kills.append(site.kill(victim, chance))
             with capsys.disabled():
                 print(f"\n{time.monotonic() - began:.0f} s: killed {kills[-1]}; {ann.answers} answers", end="")
         answers = ann.answers
-        until(lambda: ann.error or ann.answers > answers, 120, "the inspector works after the last kill")
+        until(lambda: ann.error or ann.answers > answers, 240, "the inspector works after the last kill")
         ann.leave()
         last = _answers(waiting)[-1]["at"].timestamp()
         until(lambda: _learned_since(waiting, last), 400, "everything that was said has been learned")
