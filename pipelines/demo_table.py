@@ -72,7 +72,7 @@ class Judging:
 
 
 def judging_images(workspace: Workspace, images: DemoImages, dataset: str, *, rounds: int) -> Judging:
-    """The test images of the first day and the batches that nobody was asked about, as the experts truly said.
+    """The test images of the first day and the last batch, which nobody was asked about, as the experts truly said.
 
     The test alone would have four images of the rarest class, on which a quarter of macro-F1 would rest. An image that
     belongs together with one that was trained on, or that may have been asked about, is left out.
@@ -93,7 +93,7 @@ def judging_images(workspace: Workspace, images: DemoImages, dataset: str, *, ro
     component = components(dict.fromkeys(truth), zip(bound["image_a"], bound["image_b"], strict=True))
     asked, unseen = (
         {names[path.name] for batch in batches for path in batch.glob("*.png")} & set(truth)
-        for batches in (images.batches[:rounds], images.batches[rounds:])
+        for batches in (images.batches[:rounds], images.batches[-1:])
     )
     tested = set(manifest.loc[manifest["split"] == Split.TEST.value, "image_id"])
     seen = {component[i] for i in (asked | set(manifest["image_id"])) - tested}
