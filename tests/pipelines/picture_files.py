@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.events import events_frame
+from data_contracts.ledger.fold import image_labels
+from data_contracts.ledger.images import occurrences_frame
+from data_contracts.ledger.verify import verify_chain
 from data_contracts.workspace import Workspace
 from pipelines.steps.ingest import IngestReport, IngestRequest, ingest
 
@@ -45,3 +50,18 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
 def take_in(workspace: Workspace, images: Path, labels: Path | None = None, **options: object) -> IngestReport:
     """Ingest as the command line would."""
     return ingest(workspace, IngestRequest(images=images, labels=labels, who="tester", **options))  # type: ignore[arg-type]
+
+
+def labels_of(workspace: Workspace) -> dict[str, str | None]:
+    """Current label by relative path."""
+    with Ledger.open(workspace) as ledger:
+        label = dict(image_labels(ledger)[["image_id", "label"]].itertuples(index=False, name=None))
+        places = occurrences_frame(ledger)
+    return {path: label[image] for path, image in zip(places["path"], places["image_id"], strict=True)}
+
+
+def events_in(workspace: Workspace) -> int:
+    """How many label events there are; their chain verifies."""
+    with Ledger.open(workspace) as ledger:
+        assert verify_chain(ledger).ok
+        return len(events_frame(ledger))
