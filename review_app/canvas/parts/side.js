@@ -47,8 +47,9 @@ class Side {
       if (item.ref) cards.push(element("p", { class: "quiet ref" }, t("image"), " ", element("code", {}, item.ref)));
     }
     const definitions = classes.filter((c) => c.description);
-    if (definitions.length) cards.splice(Math.max(cards.length - 1, 0), 0, element("details", { class: "card" },
-      element("summary", {}, t("definitions")),
+    if (definitions.length) cards.splice(Math.max(cards.length - 1, 0), 0, element("details", { class: "card", open: this.definitionsOpen,
+      ontoggle: (e) => { this.definitionsOpen = e.currentTarget.open; } }, // who wants them wants them beside the next image too
+      element("summary", { onclick: (e) => { if (e.detail > 0) e.currentTarget.blur(); } }, t("definitions")), // Enter accepts again
       element("dl", {}, definitions.map((c) => [element("dt", {}, c.name), element("dd", {}, c.description)]))));
     this.cards.replaceChildren(...cards);
   }
