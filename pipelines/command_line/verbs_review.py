@@ -132,6 +132,9 @@ def _usable_port(address: str, port: int) -> int:
 
 
 def _ended(workspace: Workspace, code: int | None) -> TailsightError:
+    if code == BadInput.exit_code:  # it was given something that cannot work, such as half a secrets file, and said so
+        said = log_path(workspace).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return BadInput(said[-1] if said else "The review app was given something that cannot work.")
     return TailsightError(f"The review app ended by itself (exit code {code}).", remedy=f"See {log_path(workspace)}.")
 
 

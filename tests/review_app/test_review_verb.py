@@ -48,6 +48,17 @@ def test_a_port_that_is_taken_is_named(site: Workspace) -> None:
     assert "cannot listen" in said
 
 
+def test_a_sign_in_that_is_not_whole_is_named_and_nothing_starts(site: Workspace) -> None:
+    secrets = site.folder / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    secrets.write_text('[auth]\nclient_id = "a"\n', encoding="utf-8")
+    secrets.chmod(0o600)
+    command = _start(site, "--port", "0")
+    _, said = command.communicate(timeout=120)
+    assert command.returncode == 2
+    assert "lacks 'redirect_uri'" in said.replace("\n", " ")
+
+
 def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
     command = _start(Workspace(tmp_path))
     _, said = command.communicate(timeout=120)
