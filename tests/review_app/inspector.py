@@ -20,6 +20,7 @@ SETTLED_MS = 190
 """A little more than a press must wait after a new image."""
 
 PATIENCE_MS = 40_000
+expect.set_options(timeout=PATIENCE_MS)  # five seconds are too few where other tests run beside this one
 
 
 class Served(Protocol):
