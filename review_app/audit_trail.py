@@ -110,7 +110,7 @@ def _row(entry: StoryEntry, number: dict[str, int], texts: Texts) -> dict[str, s
     else:
         note = facts["batch"]
     return {
-        "#": "" if event is None else str(event.sequence),
+        texts("audit.number"): "" if event is None else str(event.sequence),
         texts("audit.at"): entry.at.strftime("%Y-%m-%d %H:%M:%S"),
         texts("audit.who"): entry.who or "",
         texts("audit.action"): what,

@@ -9,23 +9,30 @@ from functools import cache
 import streamlit as st
 from PIL import Image, ImageDraw
 
+# A wide screen hangs further away: everything is measured in rem, and the rem grows with the width.
 _STYLE = """
 <style>
-.stMainBlockContainer { padding: 4.2rem 1.1rem 0; max-width: none; }
+:root { font-size: clamp(17px, 7px + 0.69vw, 30px); }
+.stMainBlockContainer { padding: 4.5rem 1.1rem 0; max-width: none; }
 [data-testid="stVerticalBlock"] { gap: 0.8rem; }
 header[data-testid="stHeader"] { border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
 [data-testid="stTopNavLink"], [data-testid="stTopNavLink"] span { font-size: 1.05rem; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-memory, > .st-key-look, > .st-key-account) { position: absolute; }
 .st-key-memory, .st-key-look { position: absolute; width: 0; height: 0; overflow: hidden; }
-.st-key-account { position: fixed; top: 0.55rem; right: 3.4rem; width: auto !important; z-index: 1000001; }
+.st-key-account { position: fixed; top: 0.55rem; right: 1.1rem; width: auto !important; z-index: 1000001; }
 .st-key-account button { min-height: 2.4rem; border-radius: 2rem; font-weight: 600; }
+[data-testid="stWidgetLabel"] p, [data-testid="stMetricLabel"] p, [data-testid="stCaptionContainer"] p,
+[data-testid="stTextInput"] input, [data-testid="stSelectbox"] *, .st-key-account button p,
+.stTable table { font-size: 1rem; }
+.st-key-page h3 { font-size: 1.35rem; padding: 0.9rem 0 0.3rem; }
 .st-key-page { max-width: 76rem; margin: 0 auto; }
 .st-key-sign-in { max-width: 30rem; margin: 12vh auto 0; }
 .st-key-sign-in h1 { font-size: 2.2rem; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
 @media (max-width: 48rem) {
   .stMainBlockContainer { padding: 4.1rem 0.6rem 0.6rem; }
-  .st-key-account { right: 2.6rem; }
-  .st-key-account button p { max-width: 7rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .st-key-account { right: 0.6rem; }
+  .st-key-account button p { max-width: 11rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 }
 </style>
 """

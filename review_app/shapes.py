@@ -9,6 +9,9 @@ from data_contracts.vocabulary import ReviewReason
 from review_app.service import LARGE, OVERLAY, SHORT_ID, SMALL, ReviewService
 from review_app.texts import Texts
 
+MOST_SIMILAR = 4
+"""Similar images of each of the two classes: two rows of two."""
+
 MOST_IMAGES = 12
 """Images of one group that are shown."""
 
@@ -73,7 +76,7 @@ def similar_of(task: ReviewTask) -> list[dict[str, Any]] | None:
     """Nearest labelled images of the two confused classes."""
     pairs = ((task.class_a, task.evidence.neighbours_a), (task.class_b, task.evidence.neighbours_b))
     groups = [
-        {"class": name, "images": [f"{SMALL}:{image_id}" for image_id in ids[:3]]}
+        {"class": name, "images": [f"{SMALL}:{image_id}" for image_id in ids[:MOST_SIMILAR]]}
         for name, ids in pairs
         if name and ids
     ]
@@ -87,7 +90,7 @@ def why_of(task: ReviewTask, texts: Texts) -> dict[str, str | None]:
     known = ReviewReason(name)
     title = texts(f"reasons.{known.value}", a=task.class_a or first, b=task.class_b or second)
     details = [texts(f"reasons.{known.value}_detail")]
-    if task.evidence.novelty is not None:
+    if known is ReviewReason.NOVELTY and task.evidence.novelty is not None:
         details.append(texts("reasons.novelty_value", value=f"{task.evidence.novelty:.2f}"))
     if task.evidence.note:
         details.append(task.evidence.note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from data_contracts.review.outbox import FILE_NAME
 from data_contracts.review.search import FoundImage, find_images
 from review_app.audit_trail import rows_of, trail_of, viewer_frame
 from review_app.canvas.component import mount
@@ -45,7 +46,11 @@ def _show_story(service: ReviewService, who: str, image_id: str, texts: Texts) -
             st.subheader(texts("audit.now", label=trail.story.label or texts("audit.no_label")))
         if trail.story.group is not None:
             st.write(texts("audit.group", group=trail.story.group))
-        st.caption(texts("audit.seen_at"))
-        names = [f"{name}: {value}" for name, values in trail.story.external_ids.items() for value in values]
+        st.caption(texts("audit.names"))
+        names = [
+            f"{texts('audit.file_name') if name == FILE_NAME else name}: {value}"
+            for name, values in trail.story.external_ids.items()
+            for value in values
+        ]
         st.code("\n".join([*names, image_id]), language=None, wrap_lines=True)
     st.table(rows_of(trail, texts), hide_index=True, border="horizontal")

@@ -12,6 +12,8 @@ from data_contracts.records import PromotionRequest
 from data_contracts.review import choices, roles
 from data_contracts.review.progress_figures import PersonalFigures, ProgressFigures, progress_figures
 from data_contracts.vocabulary import Role
+from review_app import quantities
+from review_app.gate_words import gate_sentences
 from review_app.screens.people import add_person
 from review_app.service import ReviewService, error_sentence
 from review_app.texts import Texts
@@ -40,8 +42,8 @@ def _show_queue(figures: ProgressFigures, texts: Texts) -> None:
     metrics = [
         (texts("progress.waiting_total"), str(waiting)),
         (texts("canvas.hold"), str(figures.hold_waiting)),
-        (texts("progress.oldest"), _age(figures.oldest_age_seconds)),
-        (texts("progress.hours_left"), f"{figures.hours_left:.1f} h"),
+        (texts("progress.oldest"), quantities.age(figures.oldest_age_seconds, texts)),
+        (texts("progress.hours_left"), quantities.hours(figures.hours_left, texts)),
         (texts("progress.disputed"), str(figures.disputed)),
         (texts("progress.closed"), str(figures.closed)),
     ]
@@ -74,7 +76,7 @@ def _show_agreement(figures: ProgressFigures, texts: Texts) -> None:
         st.metric(f"κ, n = {found.pairs}", kappa, border=True, help=texts("progress.agreement_help"))
         st.metric(
             texts("progress.override_rate"),
-            _share(found.override_rate),
+            quantities.share(found.override_rate),
             border=True,
             help=texts("progress.override_help"),
         )
@@ -89,13 +91,13 @@ def _show_person(person: PersonalFigures, texts: Texts, *, own: bool = True) -> 
     if own:
         st.subheader(texts("progress.mine"))
         st.caption(texts("progress.mine_help"))
-    pace = "–" if person.seconds_per_answer is None else f"{person.seconds_per_answer:.1f} s"
+    pace = quantities.seconds(person.seconds_per_answer, texts)
     speed = "–" if person.per_hour is None else f"{person.per_hour:.0f}"
     with st.container(horizontal=True, gap="medium"):
         st.metric(texts("progress.answers"), person.answers, border=True)
         st.metric(texts("progress.pace"), pace, border=True)
         st.metric(texts("progress.per_hour"), speed, border=True)
-        st.metric(texts("progress.override_rate"), _share(person.override_rate), border=True)
+        st.metric(texts("progress.override_rate"), quantities.share(person.override_rate), border=True)
     if own and person.learned:
         newest = next((share for share in person.learned if share.champion), person.learned[0])
         st.success(texts("progress.corrections_in", version=newest.model_version))
@@ -116,11 +118,11 @@ def _show_promotions(service: ReviewService, who: str, texts: Texts, *, lead: bo
 def _show_request(service: ReviewService, who: str, request: PromotionRequest, texts: Texts, *, lead: bool) -> None:
     st.markdown(f"**{texts('progress.requested', version=request.model_version, who=request.who)}**")
     st.write(request.why)
-    reasons = " ".join(str(reason) for reason in request.gate_report.get("reasons", ()))
+    sentences = "\n".join(f"- {sentence}" for sentence in gate_sentences(request.gate_report, texts))
     if request.gate_report.get("passed"):
-        st.success(f"{texts('progress.gate_passed')} {reasons}")
+        st.success(f"**{texts('progress.gate_passed')}**\n{sentences}")
     else:
-        st.warning(texts("progress.gate_refused", reasons=reasons))
+        st.warning(f"**{texts('progress.gate_refused')}**\n{sentences}")
     if not lead:
         st.caption(texts("progress.lead_only"))
         return
@@ -169,16 +171,3 @@ def _try(change: Any, texts: Texts) -> None:
         st.error(error_sentence(error, texts))
     else:
         st.rerun()
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    hours, minutes = divmod(int(seconds) // 60, 60)
-    return (
-        f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    )
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"

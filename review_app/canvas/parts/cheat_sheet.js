@@ -17,6 +17,7 @@ class CheatSheet {
 
   show() {
     const t = this.t;
+    const both = (first, second) => `${t(`tool_${first}`)} · ${t(`tool_${second}`)}`;
     const rows = (pairs) => element("div", { class: "sheet-rows" }, pairs.map(([cap, text]) =>
       element("div", { class: "sheet-row" }, keycap(cap), element("span", {}, text))));
     const classRows = this.classes.map((c) => element("button", { type: "button", class: "sheet-row change", "data-remap": c.name,
@@ -27,8 +28,8 @@ class CheatSheet {
         element("button", { type: "button", class: "pick", onclick: () => { this.keymap.standard(this.classes); this.changed(); this.show(); } }, t("standard_keys"))),
       element("section", {}, element("h3", {}, t("actions")), rows([["↵", t("action_accept")], ["Z", t("action_undo")], ["←", t("action_back")],
         ["→", t("action_forward")], ["S", t("action_skip")], ["U", t("action_unsure")], ["X", t("action_bad_image")], ["N", t("note")], ["C", t("certainty")]])),
-      element("section", {}, element("h3", {}, t("image")), rows([["+ −", t("tool_zoom_in")], ["P", t("tool_source_pixels")], ["R", t("tool_fit")], ["⇧ ←↑↓→", t("tool_pan")],
-        ["[ ]", t("tool_contrast_more")], [", .", t("tool_brighter")], ["O", t("tool_overlay")], ["F", t("tool_full_screen")], ["↑ ↓", t("other_image")]])));
+      element("section", {}, element("h3", {}, t("image")), rows([["+ −", both("zoom_in", "zoom_out")], ["P", t("tool_source_pixels")], ["R", t("tool_fit")], ["⇧ ←↑↓→", t("tool_pan")],
+        ["[ ]", both("contrast_less", "contrast_more")], [", .", both("darker", "brighter")], ["O", t("tool_overlay")], ["F", t("tool_full_screen")], ["↑ ↓", t("other_image")]])));
     this.message.textContent = t("change_keys_hint");
     this.node.hidden = false;
   }

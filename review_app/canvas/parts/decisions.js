@@ -22,7 +22,7 @@ class Decisions {
     this.classRow.replaceChildren(...classes.map((c) => {
       const button = element("button", { type: "button", class: "class", "data-class": c.name, title: c.description || c.name,
         onclick: (e) => { e.currentTarget.blur(); this.act("class", c.name, e.timeStamp); } },
-        keycap(this.keymap.keyOf(c.name)?.toUpperCase()), element("span", {}, c.name));
+        keycap(this.keymap.keyOf(c.name)?.toUpperCase()), element("span", {}, breakable(c.name)));
       this.classButtons.set(c.name, button);
       return button;
     }));

@@ -46,6 +46,11 @@ function keycap(text) {
   return text ? element("kbd", { class: "keycap", "aria-hidden": "true" }, text) : null;
 }
 
+// A class name that breaks at its own joints first, and inside a word only where that is not enough.
+function breakable(name) {
+  return name.split(/(?<=[_/.-])/).flatMap((part, i) => (i ? [element("wbr"), part] : [part]));
+}
+
 function percent(share) {
   return share === null || share === undefined ? "–" : `${(100 * share).toFixed(share > 0.995 || share < 0.1 ? 1 : 0)} %`;
 }

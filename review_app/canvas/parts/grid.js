@@ -14,7 +14,8 @@ class Grid {
     this.spot = null;
     this.cells = element("div", { class: "cells", role: "listbox", "aria-multiselectable": "true", "aria-label": this.t("images") });
     this.count = element("span", { class: "count", "data-test": "selected", "aria-live": "polite" });
-    this.head = element("div", { class: "grid-head" }, this.count,
+    this.legend = element("span", { class: "quiet", hidden: true }, element("b", { class: "hold-dot", "aria-hidden": "true" }, "●"), " ", this.t("hold"));
+    this.head = element("div", { class: "grid-head" }, this.count, this.legend,
       this.button("select_all", "A", () => this.selectAll()), this.button("select_none", "D", () => this.selectNone()));
     this.node = element("div", { class: "grid" }, this.head, this.cells);
     shell.side.node.hidden = true;
@@ -50,6 +51,7 @@ class Grid {
       onclick: (e) => { this.focus = i; e.shiftKey && this.anchor !== undefined ? this.range(this.anchor, i) : this.toggle(i); this.anchor = i; } },
       item.small ? this.shell.side.thumb(item.small, item.ref) : element("span", { class: "quiet" }, this.t("image_missing")),
       element("span", { class: "cell-foot" }, percent(item.confidence), item.kind === "hold" ? element("b", { class: "hold-dot", title: this.t("hold") }, "●") : null))));
+    this.legend.hidden = !this.items.some((item) => item.kind === "hold");
     if (!this.items.length) this.cells.replaceChildren(element("p", { class: "empty" }, this.t("batch_empty")));
     this.showCount();
     this.shell.decisions.setActions(["accept", "skip_spot", "undo"].filter((n) => n !== "skip_spot"));

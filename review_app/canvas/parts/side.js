@@ -13,7 +13,7 @@ class Side {
     this.said = element("div", { class: "card said" },
       element("h3", {}, t("your_words")), this.note,
       element("div", { class: "picks", role: "group", "aria-label": t("certainty") }, keycap("C"), this.certaintyButtons));
-    this.node = element("aside", { class: "side" }, this.cards, this.said);
+    this.node = element("aside", { class: "side", tabindex: "0", "aria-label": t("why_here") }, this.cards, this.said); // Tab and arrows scroll it
   }
 
   setCertainty(value) {
@@ -24,9 +24,10 @@ class Side {
   nextCertainty() {
     const order = [null, "sure", "likely", "guess"];
     this.setCertainty(order[(order.indexOf(this.certainty) + 1) % order.length]);
+    this.said.scrollIntoView({ block: "nearest" }); // what a key changes is seen
   }
 
-  clearWords() { this.note.value = ""; this.setCertainty(null); }
+  clearWords() { this.note.value = ""; this.setCertainty(null); this.node.scrollTop = 0; }
   words() { return { note: this.note.value.trim() || null, certainty: this.certainty }; }
 
   card(title, ...content) { return element("section", { class: "card" }, element("h3", {}, title), content); }
@@ -60,19 +61,27 @@ class Side {
       r.note ? element("span", { class: "quiet" }, `“${r.note}”`) : null)));
   }
 
+  // The suggestion with its share, then the other likely classes; one line each, so that the similar images stay in view.
   prediction(p) {
-    const rows = (p.top.length ? p.top : [[p.label, p.confidence]]).slice(0, 3).map(([name, share]) =>
-      element("div", { class: "share" }, element("span", { class: "share-name" }, name), element("span", { class: "share-value" }, percent(share)),
-        element("span", { class: "share-track", "aria-hidden": "true" }, element("span", { style: `width:${100 * (share ?? 0)}%` }))));
-    return element("section", { class: "card model", "data-test": "prediction" }, element("h3", {}, this.t("model_says")),
-      element("p", { class: "verdict" }, p.label, " ", element("span", { class: "quiet" }, percent(p.confidence))), rows,
-      p.model_version ? element("p", { class: "quiet" }, this.t("model_version", { version: p.model_version })) : null);
+    const others = p.top.filter(([name]) => name !== p.label).slice(0, 2);
+    return element("section", { class: "card model", "data-test": "prediction" },
+      element("div", { class: "card-head" }, element("h3", {}, this.t("model_says")),
+        p.model_version ? element("span", { class: "quiet" }, this.t("model_version", { version: p.model_version })) : null),
+      this.share(p.label, p.confidence, "verdict"), others.map(([name, share]) => this.share(name, share, "other")));
   }
 
+  share(name, share, kind) {
+    const known = share !== null && share !== undefined;
+    return element("div", { class: `share ${kind}` }, element("span", { class: "share-name" }, breakable(name)),
+      known ? element("span", { class: "share-value" }, percent(share)) : null,
+      known ? element("span", { class: "share-track", "aria-hidden": "true" }, element("span", { style: `width:${100 * share}%` })) : null);
+  }
+
+  // The two classes side by side, as they are to be compared.
   similar(groups) {
-    return this.card(this.t("similar"), groups.filter((s) => s.images.length).map((s) => element("div", { class: "similar" },
-      element("div", { class: "similar-name" }, s.class),
-      element("div", { class: "similar-row" }, s.images.map((name) => this.thumb(name, s.class))))));
+    return this.card(this.t("similar"), element("div", { class: "similar" }, groups.filter((s) => s.images.length).map((s) =>
+      element("div", { class: "similar-class" }, element("div", { class: "similar-name", title: s.class }, s.class),
+        element("div", { class: "similar-row" }, s.images.map((name) => this.thumb(name, s.class)))))));
   }
 
   thumb(name, label) {
