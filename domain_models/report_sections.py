@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_contracts.review.agreement import AgreementFigures
 from domain_models.evaluation import Evaluation
 from domain_models.gate import GateDecision
 from domain_models.intervals import Interval
@@ -118,6 +119,32 @@ def gate_section(decision: GateDecision) -> Section:
     return Section(
         title="The gate", sentences=tuple(sentences), tables=(Table(header=("Rule", "What was seen"), rows=rows),)
     )
+
+
+def people_section(figures: AgreementFigures) -> Section | None:
+    """How far people can be believed: with one another, against the model, and after they have seen it.
+
+    ``None`` where nothing of that is known yet.
+    """
+    sentences = []
+    if figures.kappa is not None and figures.kappa_low is not None and figures.kappa_high is not None:
+        sentences.append(
+            f"Two people read the same {figures.pairs:,} without seeing the model: Cohen's kappa "
+            f"{figures.kappa:.2f} ({figures.kappa_low:.2f} to {figures.kappa_high:.2f}; 1 is perfect, 0 is chance)."
+        )
+    if figures.shown:
+        sentences.append(
+            f"Of {figures.shown:,} answers given in sight of the model's, {figures.overridden:,} differ from it "
+            f"({share(figures.override_rate)})."
+        )
+    if figures.second_events:
+        sentences.append(
+            f"Once the model was shown, {figures.changed:,} of {figures.second_events:,} second answers differ from "
+            f"the first: {figures.wrong_to_right:,} changed wrong to right, {figures.right_to_wrong:,} right to wrong, "
+            f"{figures.wrong_to_wrong:,} one wrong class to another; of {figures.changed_truth_unknown:,} nobody knows "
+            "the truth (an adjudication or a reference such as histology or teardown)."
+        )
+    return Section(title="How people read", sentences=tuple(sentences)) if sentences else None
 
 
 def share(value: float | None, digits: int = 1) -> str:

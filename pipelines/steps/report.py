@@ -17,6 +17,7 @@ from data_contracts.ledger.promotions import looks
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
+from data_contracts.review.agreement import agreement_figures
 from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace, write_atomically
@@ -32,7 +33,13 @@ from domain_models.pictures.montage import MontageItem, montage_figure, worst_er
 from domain_models.pictures.recall import recall_figure
 from domain_models.pictures.reliability import reliability_figure
 from domain_models.report import Picture, ReportContent, Section, Table, render_report
-from domain_models.report_sections import evaluation_section, gate_section, headline_tiles, triage_section
+from domain_models.report_sections import (
+    evaluation_section,
+    gate_section,
+    headline_tiles,
+    people_section,
+    triage_section,
+)
 from domain_models.tracking import ModelVersionInfo
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import Decider
@@ -40,6 +47,7 @@ from pipelines.steps.evaluate import EvaluateReport, EvaluateRequest, evaluate
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.predictions import Predictions, image_cache_folder, parse_split, predict_split
 from pipelines.steps.registry import open_registry, resolve_model
+from pipelines.steps.report_lineage import lineage
 
 HISTORY_FILE = "history.csv"
 
@@ -78,6 +86,7 @@ class _Findings:
     evaluation: EvaluateReport
     history: pd.DataFrame | None
     gate: GateDecision | None
+    people: Section | None
     uris: dict[str, str]
 
 
@@ -94,6 +103,7 @@ def write_report(workspace: Workspace, request: ReportRequest, progress: Progres
         dataset, manifest = load_dataset(workspace, evaluation.dataset_version)
         predictions = predict_split(workspace, registry, version, dataset, manifest, split, progress)
         package = registry.package(version)
+        gate, people = _ledger_says(workspace, version)
         findings = _Findings(
             workspace=workspace,
             info=registry.info(version),
@@ -102,7 +112,8 @@ def write_report(workspace: Workspace, request: ReportRequest, progress: Progres
             predictions=predictions,
             evaluation=evaluation,
             history=_history(package.parent / HISTORY_FILE),
-            gate=_last_look(workspace, version),
+            gate=gate,
+            people=people,
             uris=dict(zip(manifest["image_id"], manifest["uri"], strict=True)),
         )
         with progress.step("Drawing the report"):
@@ -122,10 +133,11 @@ def _history(path: Path) -> pd.DataFrame | None:
     return pd.read_csv(path) if path.is_file() else None
 
 
-def _last_look(workspace: Workspace, version: str) -> GateDecision | None:
+def _ledger_says(workspace: Workspace, version: str) -> tuple[GateDecision | None, Section | None]:
     with open_ledger(workspace) as ledger:
         own = [look for look in looks(ledger) if look.model_version == version]
-    return GateDecision.model_validate(own[-1].report) if own else None
+        people = people_section(agreement_figures(ledger))
+    return (GateDecision.model_validate(own[-1].report) if own else None), people
 
 
 def _content(findings: _Findings) -> ReportContent:
@@ -145,6 +157,8 @@ def _content(findings: _Findings) -> ReportContent:
         _training(findings),
         _data(findings),
     ]
+    if findings.people is not None:
+        sections.insert(3, findings.people)
     if gate is not None:
         sections.insert(3, gate_section(gate))
     return ReportContent.model_validate(
@@ -156,7 +170,7 @@ def _content(findings: _Findings) -> ReportContent:
             "made_at": datetime.now(UTC),
             "tiles": headline_tiles(figures, findings.evaluation.triage),
             "sections": tuple(sections),
-            "lineage": _lineage(findings),
+            "lineage": lineage(findings.info, findings.card, findings.dataset, profile.name),
         }
     )
 
@@ -266,28 +280,3 @@ def _data(findings: _Findings) -> Section:
         )
     table = Table(header=("Class", *splits), rows=rows, numeric=tuple(range(1, len(splits) + 1)))
     return Section(title="What it learned from", sentences=tuple(sentences), tables=(table,))
-
-
-def _lineage(findings: _Findings) -> tuple[tuple[str, str], ...]:
-    card, info = findings.card, findings.info
-    return (
-        ("Model version", f"{info.version} ({', '.join(info.aliases) or 'no alias'})"),
-        ("Run key", info.run_key),
-        ("Package sha256", info.package_sha256),
-        ("Trained on", card.dataset_version or "unknown"),
-        ("Taxonomy version", str(card.taxonomy_version)),
-        ("Profile", f"{findings.workspace.profile.name} ({(card.profile_hash or '')[:12]})"),
-        *_origin(card),
-        ("Preset and seed", f"{card.preset}, {card.seed}"),
-        ("Ledger head", f"{findings.dataset.ledger_head.sequence} · {findings.dataset.ledger_head.hash[:12]}"),
-        ("Trained at", f"{card.created_at:%Y-%m-%d %H:%M} UTC"),
-    )
-
-
-def _origin(card: ModelCard) -> list[tuple[str, str]]:
-    """Which champion an incremental training went on from."""
-    origin = card.retrained_from
-    if origin is None:
-        return []
-    learned = f"{origin.new} new and {origin.corrected} corrected images, {origin.replayed} old ones seen again"
-    return [("Trained on from", f"model version {origin.champion} ({origin.champion_dataset_version}): {learned}")]

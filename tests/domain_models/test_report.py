@@ -9,12 +9,19 @@ from html.parser import HTMLParser
 import numpy as np
 
 from data_contracts.profile import GateSettings, Limits
+from data_contracts.review.agreement import AgreementFigures
 from domain_models.calibration import softmax
 from domain_models.gate import PairedPredictions, judge
 from domain_models.metrics import evaluate
 from domain_models.pictures import confusion_figure, png
 from domain_models.report import Picture, ReportContent, Section, Table, Tile, render_report
-from domain_models.report_sections import evaluation_section, gate_section, headline_tiles, triage_section
+from domain_models.report_sections import (
+    evaluation_section,
+    gate_section,
+    headline_tiles,
+    people_section,
+    triage_section,
+)
 from domain_models.triage import fit_triage, measure
 
 NAMES = ["good", "<script>alert('x')</script>", "a & b \"quoted\" 'single'"]
@@ -124,6 +131,17 @@ def test_undefined_figures_are_a_dash() -> None:
     rows = evaluation_section(found).tables[0].rows
     assert rows[1][2:] == ("–", "–", "no interval", "–")
     assert "left out of the mean figures" in " ".join(evaluation_section(found).sentences)
+
+
+def test_how_people_read_is_said_only_where_something_is_known() -> None:
+    nothing = dict.fromkeys(AgreementFigures.model_fields, 0) | dict.fromkeys(("kappa", "kappa_low", "kappa_high"))
+    assert people_section(AgreementFigures.model_validate(nothing)) is None
+    some = nothing | {"pairs": 40, "kappa": 0.4, "kappa_low": 0.1, "kappa_high": 0.7, "shown": 8, "overridden": 2}
+    section = people_section(AgreementFigures.model_validate(some))
+    assert section is not None
+    assert "kappa 0.40 (0.10 to 0.70;" in section.sentences[0]
+    assert "8 answers" in section.sentences[1]
+    assert "2 differ from it (25.0%)" in section.sentences[1]
 
 
 def test_an_empty_report_is_still_a_page() -> None:

@@ -9,8 +9,15 @@ import pytest
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
 from data_contracts.ledger.connect import Ledger
+from data_contracts.ledger.events import append_events
+from data_contracts.ledger.fold import image_labels
 from data_contracts.ledger.promotions import looks, promotions
-from data_contracts.vocabulary import Alias
+from data_contracts.records import NewLabelEvent
+from data_contracts.review.decide import decide
+from data_contracts.review.records import Answer, NewTask
+from data_contracts.review.serving import serve
+from data_contracts.review.tasks import add_round
+from data_contracts.vocabulary import Action, Alias
 from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
 from pipelines.steps.doctor import Health, examine
@@ -161,7 +168,24 @@ def test_evaluate_keeps_the_contract_and_remembers_its_predictions(promoted: Pat
     assert second["macro_f1"] == first["macro_f1"]
 
 
+def _read_first(workspace: Workspace) -> None:
+    """One reader who, once the model was shown, left the right class, by a truth that was found later."""
+    with Ledger.open(workspace) as ledger:
+        labels = image_labels(ledger).dropna(subset=["label"])
+        image_id, right = labels.iloc[0][["image_id", "label"]]
+        wrong = next(label for label in labels["label"] if label != right)
+        new = NewTask(subject_id=image_id, reason="low_confidence", priority=1.0, predicted=wrong)
+        add_round(ledger, [new], round_id="read", model_version="1", strategy="margin", budget=None, seed=0)
+        (task,) = serve(ledger, "ann")
+        for label, shown in ((right, False), (wrong, True)):
+            said = Answer(task_id=task.task_id, request_id=label, action=Action.LABEL, label=label, model_shown=shown)
+            decide(ledger, "ann", said, read_first=True)
+        teardown = {"who": "teardown", "subject_id": image_id, "action": "import", "source": "reference"}
+        append_events(ledger, [NewLabelEvent.model_validate({**teardown, "label": right, "subject_kind": "image"})])
+
+
 def test_the_report_is_one_file_that_fetches_nothing(promoted: Path) -> None:
+    _read_first(Workspace(promoted))
     report = write_report(Workspace(promoted), ReportRequest())
     page = Path(report.report).read_text(encoding="utf-8")
     assert Path(report.report).is_relative_to(promoted / "reports")
@@ -169,3 +193,4 @@ def test_the_report_is_one_file_that_fetches_nothing(promoted: Path) -> None:
     assert 'src="http' not in page
     assert 'href="http' not in page
     assert "Model version 1" in page
+    assert "1 of 1 second answers differ from the first: 0 changed wrong to right, 1 right to wrong" in page

@@ -1,0 +1,34 @@
+"""Where a model comes from, as the closing lines of its report."""
+
+from __future__ import annotations
+
+from data_contracts.records import DatasetVersion
+from domain_models.model_package import ModelCard
+from domain_models.tracking import ModelVersionInfo
+
+
+def lineage(
+    info: ModelVersionInfo, card: ModelCard, dataset: DatasetVersion, profile: str
+) -> tuple[tuple[str, str], ...]:
+    """Names and values that lead from a model version back to its data, its ledger and its champion."""
+    return (
+        ("Model version", f"{info.version} ({', '.join(info.aliases) or 'no alias'})"),
+        ("Run key", info.run_key),
+        ("Package sha256", info.package_sha256),
+        ("Trained on", card.dataset_version or "unknown"),
+        ("Taxonomy version", str(card.taxonomy_version)),
+        ("Profile", f"{profile} ({(card.profile_hash or '')[:12]})"),
+        *_origin(card),
+        ("Preset and seed", f"{card.preset}, {card.seed}"),
+        ("Ledger head", f"{dataset.ledger_head.sequence} · {dataset.ledger_head.hash[:12]}"),
+        ("Trained at", f"{card.created_at:%Y-%m-%d %H:%M} UTC"),
+    )
+
+
+def _origin(card: ModelCard) -> list[tuple[str, str]]:
+    """Which champion an incremental training went on from."""
+    origin = card.retrained_from
+    if origin is None:
+        return []
+    learned = f"{origin.new} new and {origin.corrected} corrected images, {origin.replayed} old ones seen again"
+    return [("Trained on from", f"model version {origin.champion} ({origin.champion_dataset_version}): {learned}")]
