@@ -6,8 +6,9 @@ import csv
 import hashlib
 import http.server
 import json
-import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -294,24 +296,67 @@ def test_without_receivers_the_command_says_where_to_name_them(workspace: Worksp
     assert "name receivers in tailsight.yaml (`sinks`)" in answered.stderr
 
 
+THE_DELIVERIES_ALONE = """
+import sys, time
+from pathlib import Path
+from data_contracts.progress import SILENT
+from data_contracts.workspace import Workspace
+from pipelines.services import DELIVERIES, Ports, running, services_of
+
+workspace = Workspace(Path(sys.argv[1]))
+service = next(one for one in services_of(workspace, Ports()) if one.name == DELIVERIES)
+with running(workspace, [service], SILENT):
+    print("started", flush=True)
+    time.sleep(600)
+"""
+
+
 @pytest.mark.slow
-def test_up_delivers_and_no_delivery_outlives_it(promoted: Path, line: Line) -> None:
-    workspace = Workspace(promoted)
+def test_what_up_starts_delivers_and_ends_with_it_however_it_ends(workspace: Workspace, line: Line) -> None:
     name_sinks(workspace, {"name": "line-3", "csv": "decisions.csv"}, {"name": "mes", "webhook": line.address})
-    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        before = len(line.kept)
-        with up(promoted) as running:
-            assert running.report["receivers"] == ["line-3", "mes"]
-            family = running.family()
-            assert any("export" in process.cmdline() for process in family)
-            assert not any(SECRET in " ".join(process.cmdline()) for process in family)
-            with Ledger.open(workspace) as ledger:
-                if not before:
-                    put_questions(ledger, workspace.folder, 3)
-                answer(ledger, range(before, before + 1))
-            took = within(5, lambda: len(rows_of(promoted / "decisions.csv")) == len(line.kept) == before + 1)  # noqa: B023
-            print(f"decision to file and web address: {took:.2f} s")
-            os.kill(running.process.pid, end)
-            running.process.wait(60)
-            until(lambda: gone(family), 60, f"everything has ended after {end.name}")  # noqa: B023
-    assert SECRET not in (promoted / "logs" / "deliveries.log").read_text(encoding="utf-8")
+    with Ledger.open(workspace) as ledger:
+        put_questions(ledger, workspace.folder, 3)
+        for number, end in enumerate((signal.SIGINT, signal.SIGKILL, signal.SIGKILL)):
+            with (
+                subprocess.Popen(
+                    [sys.executable, "-c", THE_DELIVERIES_ALONE, str(workspace.folder)],
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                ) as parent,
+            ):
+                assert parent.stdout is not None
+                assert parent.stdout.readline() == b"started\n"
+                answer(ledger, range(number, number + 1))
+                until(lambda: len(rows_of(workspace.folder / "decisions.csv")) == number + 1, 120, "it is at work")  # noqa: B023
+                until(lambda: len(line.kept) == number + 1, 5, "the other receiver as well")  # noqa: B023
+                family = psutil.Process(parent.pid).children(recursive=True)
+                assert any("export" in process.cmdline() for process in family)
+                assert not any(SECRET in " ".join(process.cmdline()) for process in family)
+                parent.send_signal(end)
+                parent.wait(60)
+                until(lambda: gone(family), 30, f"nothing is left after {end.name}")  # noqa: B023
+    log = (workspace.folder / "logs" / "deliveries.log").read_text(encoding="utf-8")
+    assert SECRET not in log
+    assert "mes: 1 decisions left." in log
+
+
+@pytest.mark.slow
+def test_up_delivers_within_five_seconds(workspace: Workspace, line: Line) -> None:
+    name_sinks(workspace, {"name": "line-3", "csv": "decisions.csv"}, {"name": "mes", "webhook": line.address})
+    with up(workspace.folder) as running, Ledger.open(workspace) as ledger:
+        assert running.report["receivers"] == ["line-3", "mes"]
+        put_questions(ledger, workspace.folder, 4)
+        answer(ledger, range(1))
+        until(
+            lambda: len(rows_of(workspace.folder / "decisions.csv")) == len(line.kept) == 1,
+            60,
+            "deliveries are at work",
+        )
+        for number in range(1, 4):
+            answer(ledger, range(number, number + 1))
+            took = within(5, lambda: len(rows_of(workspace.folder / "decisions.csv")) == len(line.kept) == number + 1)  # noqa: B023
+            print(f"from the decision to the file and the web address: {took:.2f} s")
+        family = running.family()
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(60)
+        until(lambda: gone(family), 60, "everything has ended")
