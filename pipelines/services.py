@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_contracts.errors import BadInput, TailsightError
 from data_contracts.progress import Progress
+from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -70,31 +71,30 @@ class Ports:
                     ) from None
 
 
-def services_of(workspace: Workspace, ports: Ports) -> list[Service]:
-    """The processes of a workspace, in the order in which they are started."""
-    from domain_models.tracking.store import ARTIFACTS_FOLDER, ensure_store
+def services_of(workspace: Workspace, ports: Ports, host: str = HOST) -> list[Service]:
+    """The processes of a workspace, in the order in which they are started; ``host`` is where they listen."""
+    from domain_models.tracking.store import ARTIFACTS_FOLDER
 
-    store = ensure_store(workspace.mlflow)
     receivers = workspace.profile.sinks  # who gets the decisions; no address stands in a command
     artifacts = (workspace.mlflow / ARTIFACTS_FOLDER).resolve().as_uri()
     return [
         Service(
             "Dagster",
-            (_program("dagster-webserver"), *_DEFINITIONS, "--host", HOST, "--port", str(ports.dagster)),
+            (_program("dagster-webserver"), *_DEFINITIONS, "--host", host, "--port", str(ports.dagster)),
             f"http://{HOST}:{ports.dagster}",
         ),
         Service("Dagster's daemon", (_program("dagster-daemon"), "run", *_DEFINITIONS), None),
         Service(
             "MLflow",
             (
-                *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store),
-                *("--default-artifact-root", artifacts, "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"),
+                *(sys.executable, "-m", "mlflow", "server"),
+                *("--default-artifact-root", artifacts, "--host", host, "--port", str(ports.mlflow), "--workers", "1"),
             ),
             f"http://{HOST}:{ports.mlflow}",
         ),
         Service(
             "Review app",
-            (sys.executable, "-m", "review_app.launch", "--port", str(ports.app), "--address", HOST),
+            (sys.executable, "-m", "review_app.launch", "--port", str(ports.app), "--address", host),
             f"http://{HOST}:{ports.app}",
         ),
         *([Service(DELIVERIES, (_program("tailsight"), "decisions", "export", "--follow"), None)] if receivers else []),
@@ -119,7 +119,7 @@ def running(
     try:
         for service in services:
             log = logs / f"{service.name.lower().replace(' ', '-').replace(chr(39), '')}.log"
-            started.append((service, _start(service, _environment(workspace), log), log))
+            started.append((service, _start(service, environment_of(workspace), log), log))
 
         def ended() -> str | None:
             return next((service.name for service, process, _ in started if process.poll() is not None), None)
@@ -137,7 +137,10 @@ def _program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def _environment(workspace: Workspace) -> dict[str, str]:
+def environment_of(workspace: Workspace) -> dict[str, str]:
+    """What the services are told. MLflow's database is here because a command line, with its password, is public."""
+    from domain_models.tracking.store import ensure_store
+
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -145,6 +148,7 @@ def _environment(workspace: Workspace) -> dict[str, str]:
         "TAILSIGHT_WORKSPACE": str(workspace.folder.absolute()),
         "DAGSTER_HOME": str(workspace.dagster.absolute()),
         "PYTHONPATH": os.pathsep.join(paths),
+        "MLFLOW_BACKEND_STORE_URI": ensure_store(workspace.mlflow, read_settings().registry_url),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }

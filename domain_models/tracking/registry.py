@@ -48,15 +48,19 @@ class Registry:
         self._client = client
 
     @classmethod
-    def open(cls, workspace_mlflow: Path) -> Registry:
+    def open(cls, workspace_mlflow: Path, server_address: str | None = None) -> Registry:
         """Open the registry of a workspace (``workspace.mlflow``), making it on first use.
+
+        Args:
+            workspace_mlflow: the folder of artefacts, and of the database unless that is on a server.
+            server_address: see :func:`domain_models.tracking.store.ensure_store`.
 
         Raises:
             BadInput: the path cannot be a database address.
             Busy: another process has been making the registry for two minutes.
         """
         folder = workspace_mlflow.resolve()
-        address = ensure_store(folder)
+        address = ensure_store(folder, server_address)
         load_mlflow()
         from mlflow import MlflowClient
 

@@ -1,4 +1,4 @@
-"""The SQLite file behind MLflow: made whole or not at all."""
+"""The database behind MLflow: a SQLite file made whole or not at all, or a database on a server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from domain_models.tracking.quiet_mlflow import load_mlflow
 DATABASE_FILE = "mlflow.sqlite"
 ARTIFACTS_FOLDER = "artifacts"
 _LOCK_SECONDS = 120.0
+_DRIVER = "psycopg"
 
 
 def database_uri(folder: Path) -> str:
@@ -40,16 +41,22 @@ def lock(folder: Path) -> FileLock:
     return FileLock(folder / ".registry.lock", timeout=_LOCK_SECONDS)
 
 
-def ensure_store(folder: Path) -> str:
+def ensure_store(folder: Path, server_address: str | None = None) -> str:
     """Make MLflow's database if there is none; return its address.
 
     MLflow builds its tables by some fifty migrations (about two seconds). They run on a file under another name that is
     moved into place when complete, so a process killed half-way leaves no half-migrated database behind.
 
+    Args:
+        folder: of the registry; artefacts lie there wherever the database is.
+        server_address: ``postgresql://…`` of a database of MLflow's own; MLflow makes its tables when it opens it.
+
     Raises:
-        BadInput: see :func:`database_uri`.
+        BadInput: see :func:`database_uri`; or ``server_address`` is of another kind.
         Busy: another process has been making it for two minutes.
     """
+    if server_address is not None:
+        return _on_server(folder, server_address)
     address = database_uri(folder)
     final = folder.resolve() / DATABASE_FILE
     if final.exists():
@@ -62,6 +69,17 @@ def ensure_store(folder: Path) -> str:
     except Timeout:
         raise busy(folder) from None
     return address
+
+
+def _on_server(folder: Path, address: str) -> str:
+    scheme, separator, rest = address.partition("://")
+    if scheme not in ("postgresql", f"postgresql+{_DRIVER}") or not separator:
+        raise BadInput(
+            f"The model registry does not know databases of the kind {scheme.partition(':')[0]!r}.",
+            remedy="Give postgresql://user:password@host:port/database in TAILSIGHT_MLFLOW_DATABASE_URL.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"postgresql+{_DRIVER}://{rest}"
 
 
 def busy(folder: Path) -> Busy:

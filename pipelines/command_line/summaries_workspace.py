@@ -46,6 +46,11 @@ def summarise_up(report: Mapping[str, Any], console: Console) -> None:
     console.print("Sensors and schedules are on. Ctrl-C stops everything.", markup=False)
 
 
+def summarise_prepared(report: Mapping[str, Any], console: Console) -> None:
+    """That the services may start."""
+    console.print(f"The databases of {report['workspace']} have the present schema.", markup=False, soft_wrap=True)
+
+
 def summarise_doctor(report: Mapping[str, Any], console: Console) -> None:
     """One line for each finding, remedies below it."""
     from rich.markup import escape

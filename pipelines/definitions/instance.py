@@ -8,9 +8,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_contracts.errors import BadInput, TailsightError
+from data_contracts.settings import RUNS_URL, read_settings
 from data_contracts.workspace import Workspace, write_atomically
 
 if TYPE_CHECKING:
@@ -35,6 +38,13 @@ concurrency:
   runs:
     max_concurrent_runs: 1
 """
+SERVER_STORAGE = f"""\
+# The run history is on a server; its address, with a password, stays in the environment.
+storage:
+  postgres:
+    postgres_url:
+      env: {RUNS_URL}
+"""
 _OURS = "# Written by Tailsight."
 
 
@@ -51,20 +61,58 @@ def open_instance(workspace: Workspace, *, put_right: bool = True) -> Iterator[D
 
     Args:
         put_right: mark runs that a killed process left under way as failed.
+
+    Raises:
+        BadInput: the run history is on a server whose address the environment does not give, or cannot be.
+        TailsightError: that server cannot be reached.
     """
     from dagster import DagsterInstance
 
+    runs_url = read_settings().runs_url
     settings = workspace.dagster / "dagster.yaml"
     text = settings.read_text(encoding="utf-8") if settings.is_file() else _OURS
-    if text.startswith(_OURS) and text != DAGSTER_YAML:  # somebody else's settings stay
-        write_atomically(settings, DAGSTER_YAML)
-    instance = DagsterInstance.from_config(str(workspace.dagster))
+    if text.startswith(_OURS):  # somebody else's settings stay
+        if runs_url is None and SERVER_STORAGE in text:
+            raise BadInput(
+                f"The run history of {workspace.folder} is on a server, but {RUNS_URL} is not set.",
+                remedy=f"Set {RUNS_URL} to that database's address, with its password.",
+            )
+        if runs_url is not None and find_spec("dagster_postgres") is None:
+            raise BadInput(
+                "The run history is on a PostgreSQL server, but Dagster's part for that is not installed.",
+                remedy="Install it: pip install 'tailsight[postgresql]'.",
+            )
+        wanted = DAGSTER_YAML if runs_url is None else DAGSTER_YAML + SERVER_STORAGE
+        if text != wanted:
+            write_atomically(settings, wanted)
+    with _plain_storage_errors():
+        instance = DagsterInstance.from_config(str(workspace.dagster))
     try:
         if put_right:
             reconcile(instance, workspace)
         yield instance
     finally:
         instance.dispose()
+
+
+@contextmanager
+def _plain_storage_errors() -> Iterator[None]:
+    """Say what it means that the run history's server does not answer; Dagster tries for some seconds."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except Exception as error:
+        found: BaseException | None = error
+        while found is not None and not isinstance(found, SQLAlchemyError):
+            found = found.__cause__
+        if found is None:
+            raise
+        reason = " ".join(str(getattr(found, "orig", None) or type(found).__name__).split())
+        raise TailsightError(
+            f"The server of the run history cannot be used: {reason}.",
+            remedy=f"Check that it runs, and that {RUNS_URL} names its host, port, database, user and password.",
+        ) from None
 
 
 @contextmanager

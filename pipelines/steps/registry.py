@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from data_contracts.errors import NotFound
 from data_contracts.ledger.promotions import promotions
 from data_contracts.records import PromotionEvent
+from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
 from pipelines.steps.ledger import open_ledger
@@ -41,7 +42,7 @@ def open_registry(workspace: Workspace) -> Iterator[Registry]:
 
     with open_ledger(workspace) as ledger:
         stack = champions(promotions(ledger))
-    with Registry.open(workspace.mlflow) as registry:
+    with Registry.open(workspace.mlflow, read_settings().registry_url) as registry:
         champion = stack[-1] if stack else None
         if registry.alias(Alias.CHAMPION) != champion:
             if champion is None:
