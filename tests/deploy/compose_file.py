@@ -13,6 +13,8 @@ FOLDER = ROOT / "deploy" / "compose"
 COMPOSE = FOLDER / "compose.yaml"
 SERVED = ("dagster", "mlflow", "app")
 ONE_SHOT = ("prepare", "tailsight")
+WITHOUT_CHECK = (*ONE_SHOT, "deliveries")
+"""What ends by itself, and what only waits and tries again: there is nothing to ask it."""
 
 
 def services() -> dict[str, dict[str, Any]]:
