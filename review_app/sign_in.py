@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import streamlit as st
 
-from data_contracts.errors import Refused, TailsightError
+from data_contracts.errors import BadInput, Refused, TailsightError
 from data_contracts.review import roles
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
@@ -165,8 +165,10 @@ def _account_visitor(service: ReviewService, used: Accounts) -> Visitor:
             roles.sign_in_account(service.ledger, account, first_lead=used.first_lead)
         except Refused:
             return Visitor(account=account, refusal="sign_in.no_role")
-        except TailsightError:
+        except BadInput:
             return Visitor(account="", refusal="sign_in.no_claim")
+        except TailsightError:  # somebody else holds the ledger, or its server is gone for a moment
+            return Visitor(account=account, refusal="sign_in.again")
         st.session_state[_WHO] = account
     return Visitor(who=account, account=account)
 

@@ -218,6 +218,13 @@ def test_an_account_needs_a_role_that_somebody_gave_and_the_first_lead_is_named(
         assert roles.sign_in_account(ledger, LEA, first_lead=LEA) == Role.READER, "the ledger's word, not the file's"
 
 
+def test_an_account_with_a_role_comes_in_while_somebody_else_writes(site: Workspace) -> None:
+    with Ledger.open(site) as ledger, Ledger.open(site) as other:
+        roles.sign_in_account(ledger, LEA, first_lead=LEA)
+        with other.writing():
+            assert roles.sign_in_account(ledger, LEA) == Role.LEAD
+
+
 def test_an_account_is_known_by_a_claim_that_is_checked_and_never_by_a_display_name() -> None:
     claims = {"sub": "s-1", "name": "Ann", "email": " Ann@Plant.example", "email_verified": True}
     assert account_of(claims, Accounts()) == ANN
