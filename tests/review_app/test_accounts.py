@@ -137,6 +137,7 @@ def _keeps_its_secrets(site: Workspace, provider: Provider, server: AppServer, r
         )
 
 
+@pytest.mark.slow
 def test_an_account_without_a_role_is_told_so_and_works_once_a_lead_has_given_it_one(
     site: Workspace, serve: Serve, sit: Sit, provider: Provider
 ) -> None:
