@@ -15,6 +15,7 @@ from data_contracts.ledger.instants import as_text, from_text
 from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
 from data_contracts.ledger.tables_review import LEASE, REVIEW_TASK, ROLE_EVENT, SERVED
+from data_contracts.ledger.taxonomies import taxonomy_in
 from data_contracts.review.records import ReviewTask, TaskEvidence
 from data_contracts.review.standing import SAID, TaskStanding, task_standing
 from data_contracts.vocabulary import SubjectKind, TaskState
@@ -80,10 +81,15 @@ def people_in(connection: Connection) -> set[str]:
 def restate(connection: Connection, task: TaskRow, at: datetime) -> tuple[TaskState, TaskStanding]:
     """Store what follows from a task's events: its state, and who said what; a settled task is nobody's any more.
 
+    Readings are compared by what their labels mean now: between two of them a class may have been renamed or merged.
     Call it in the transaction that appended the event.
     """
-    task_id = task["task_id"]
-    standing = task_standing(events_of_task(connection, task_id))
+    task_id, taxonomy = task["task_id"], taxonomy_in(connection)
+    meant = [
+        event if event["label"] is None else {**event, "label": taxonomy.resolve(event["label"]) or event["label"]}
+        for event in events_of_task(connection, task_id)
+    ]
+    standing = task_standing(meant)
     state = standing.state(task["readings_required"], people_in(connection))
     if task["state"] == TaskState.WITHDRAWN and state == TaskState.OPEN:
         state = TaskState.WITHDRAWN  # somebody took back a skip of before
