@@ -45,6 +45,7 @@ class Ledger:
             NotFound: the folder is not a workspace.
             IntegrityError: the key is missing or wrong, or the database is damaged or of a newer version.
             Busy: another process holds the database.
+            Unreachable: its server does not answer now.
             BadInput: the database URL cannot be used, or the workspace's ledger is somewhere else.
             TailsightError: the database cannot be reached or written.
         """

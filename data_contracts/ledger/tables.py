@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy core. ``migrations`` builds them; a test compares the two.
 
 Instants are text in UTC (ISO 8601 with microseconds) and structured values are canonical JSON text, so that what was
-hashed comes back from any database byte for byte.
+hashed comes back from any database byte for byte. On a PostgreSQL server every text column is ``text COLLATE "C"``
+whatever length is said here, see :func:`data_contracts.ledger.postgresql.keep_text_as_it_is`.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from data_contracts.workspace import Workspace
 from deploy.answers import answers
 from pipelines.command_line.app import app
 from pipelines.definitions.instance import RUNS_URL
 from tests.deploy.compose_file import COMPOSE, FOLDER, ONE_SHOT, ROOT, SERVED, WITHOUT_CHECK, services, with_defaults
+from tests.pipelines.commands import tailsight
 
 SERVICES = services()
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
@@ -195,6 +197,12 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     ]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_all_services_at_once_let_no_other_machine_in(workspace: Workspace) -> None:
+    refused = tailsight(workspace.folder, "up", "--host", "0.0.0.0")
+    assert refused.code == 2
+    assert "--host is for one service" in refused.stderr
 
 
 @pytest.fixture
