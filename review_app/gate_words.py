@@ -40,5 +40,6 @@ def _sentence(check: Mapping[str, Any], texts: Texts) -> str:
     if not texts.has(key):  # a rule that is newer than the catalogues
         return str(check.get("sentence", rule))
     form = "{:+.3f}" if rule in _SIGNED and not first else "{:.3f}"
-    numbers = {name: form.format(check[name]) for name in ("value", "bound", "required") if check.get(name) is not None}
+    known = {name: check[name] for name in ("value", "bound", "required") if check.get(name) is not None}
+    numbers = {name: form.format(round(number, 3) + 0.0) for name, number in known.items()}  # + 0.0: never "-0.000"
     return texts(key, subject=check.get("subject") or "", **numbers)

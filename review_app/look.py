@@ -23,8 +23,9 @@ header[data-testid="stHeader"] { border-bottom: 1px solid color-mix(in srgb, cur
 .st-key-account button { min-height: 2.4rem; border-radius: 2rem; font-weight: 600; }
 [data-testid="stWidgetLabel"] p, [data-testid="stMetricLabel"] p, [data-testid="stCaptionContainer"] p,
 [data-testid="stTextInput"] input, [data-testid="stSelectbox"] *, .st-key-account button p,
-.stTable table { font-size: 1rem; }
+.stTable table, .stButton button p, [data-testid="stFormSubmitButton"] button p { font-size: 1rem; }
 .st-key-page h3 { font-size: 1.35rem; padding: 0.9rem 0 0.3rem; }
+.st-key-page [data-testid="stHeading"] { margin-bottom: 0.5rem; }
 .st-key-page { max-width: 76rem; margin: 0 auto; }
 .st-key-sign-in { max-width: 30rem; margin: 12vh auto 0; }
 .st-key-sign-in h1 { font-size: 2.2rem; }

@@ -43,7 +43,12 @@ def test_every_rule_of_the_gate_has_words_in_every_language(rule: Rule, bound: f
         assert texts.has(f"gate.{rule.value}")
     (said,) = gate_sentences(_report(_check(rule.value, bound=bound, subject="pit")), CHINESE)
     assert "recorded" not in said
-    assert "{" not in said.replace("{bound}", "") or bound is None
+    assert "{" not in said.replace("{bound}", "") or bound is None  # the gate gives every number that its rule has
+
+
+def test_no_difference_has_no_sign_of_a_loss() -> None:
+    (said,) = gate_sentences(_report(_check("macro_f1", bound=-0.0002)), CHINESE)
+    assert "-0.000" not in said
 
 
 def test_a_refusal_says_what_failed_and_nothing_else() -> None:

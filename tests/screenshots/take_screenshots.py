@@ -49,7 +49,7 @@ EXTRAS = {(Language.ENGLISH, "light"), (Language.CHINESE, "dark")}
 LOCALES = {Language.ENGLISH: "en-GB", Language.CHINESE: "zh-CN"}
 
 WINDOW = {"width": 1440, "height": 900}
-TALL = {"width": 1440, "height": 1720}
+TALL = {"width": 1440, "height": 1800}
 """Progress is a page to scroll; its picture shows the whole of it."""
 NARROW = {"width": 600, "height": 1000}
 
