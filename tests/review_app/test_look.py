@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Locator, expect
 
 from data_contracts.ledger.approvals import request_promotion
@@ -73,6 +74,7 @@ def test_what_matters_can_be_read_two_metres_away_and_compared_without_scrolling
     expect(ann.page.locator("[data-certainty=sure]")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.slow
 def test_five_screens_speak_chinese_and_nothing_else(site: Workspace, serve: Serve, sit: Sit) -> None:
     check = {"rule": "macro_f1", "passed": True, "value": 0.03, "bound": 0.01, "required": -0.02, "sentence": "English"}
     with Ledger.open(site) as ledger:
