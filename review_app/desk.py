@@ -61,6 +61,7 @@ class Desk(ABC):
         self._asked: list[str] = []
         self._have: set[str] = set()
         self._want: list[str] = []
+        self._heard = 0
         self._waiting = 0
         self._counted_at = float("-inf")
 
@@ -85,6 +86,7 @@ class Desk(ABC):
         """Take what the canvas says: requests that it has no answer to, and the pictures that it has and wants."""
         if message.get("desk") != self.name:
             return
+        self._heard += 1
         self._have = {str(name) for name in message.get("have", ())}
         self._want = [str(name) for name in message.get("want", ())]
         requests = [request for request in message.get("outbox", ()) if isinstance(request, Mapping)]
@@ -123,6 +125,7 @@ class Desk(ABC):
         pictures, missing = self.service.pictures([*needed, *(name for name in wanted if name not in self._have)])
         header = {
             "mode": self.mode,
+            "heard": self._heard,  # an answer like the one before would not reach the canvas, which asked again in vain
             "desk": self.name,
             "who": self.who,
             "language": self.texts.language.value,

@@ -80,8 +80,11 @@ def is_still_here() -> bool:
 
 def cookies() -> dict[str, str | None]:
     """What the browser should remember until it is closed; an account is remembered by the sign-in's own cookie."""
-    name = st.session_state.get(_WHO) if accounts() is None else None
-    return {PERSON_COOKIE: name, LANGUAGE_COOKIE: st.session_state.get(_LANGUAGE)}
+    who: str | None = st.session_state.get(_WHO)
+    kept: dict[str, str | None] = {LANGUAGE_COOKIE: st.session_state.get(_LANGUAGE)}
+    if accounts() is None or who is None:  # without a person the browser drops what it has, its pictures too
+        kept[PERSON_COOKIE] = who
+    return kept
 
 
 def show(service: ReviewService, visitor: Visitor, texts: Texts) -> None:

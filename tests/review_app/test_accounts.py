@@ -106,7 +106,8 @@ def test_an_account_labels_under_its_own_name_and_not_after_sign_out_in_any_tab(
     first, ann.page = ann.page, other
     ann.wait_for_image()
     ann.page = first
-    sign_out(ann)
+    with ann.page.expect_response(f"{provider.issuer}/end**"):
+        sign_out(ann)
     expect(ann.page.get_by_text("Sign in to review images")).to_be_visible()
     expect(ann.canvas).to_have_count(0)
     assert provider.ended == ["s-2"]

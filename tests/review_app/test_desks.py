@@ -92,6 +92,16 @@ def test_pictures_that_the_browser_has_are_not_sent_again(service: ReviewService
     assert second["blobs"][0]["name"] == second["queue"][3]["images"][0]["name"]
 
 
+def test_whoever_asks_again_gets_an_answer_that_the_browser_cannot_take_for_the_old_one(service: ReviewService) -> None:
+    desk = ReviewDesk(service, "Ann", ENGLISH)
+    name = look(desk)["queue"][0]["images"][0]["name"]
+    answers = set()
+    for _ in range(2):
+        desk.receive({"desk": desk.name, "have": [], "want": [name], "outbox": []})
+        answers.add(desk.frame())
+    assert len(answers) == 2
+
+
 def test_a_request_that_comes_twice_is_kept_once_even_by_another_server(
     site: Workspace, service: ReviewService
 ) -> None:
