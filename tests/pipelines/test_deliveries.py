@@ -35,8 +35,9 @@ from data_contracts.review.tasks import add_round, tasks_frame
 from data_contracts.vocabulary import Action
 from data_contracts.workspace import Workspace
 from pipelines.steps import deliveries
+from pipelines.steps.decisions_export import sink_of
 from pipelines.steps.deliveries import follow_receivers, receivers_of
-from tests.pipelines.commands import done, tailsight
+from tests.pipelines.commands import done
 from tests.pipelines.up_process import gone, until, up
 
 SECRET = "token-8c1f"
@@ -290,10 +291,9 @@ def test_an_address_may_stay_in_the_environment(
     assert len(line.kept) == 1
 
 
-def test_without_receivers_the_command_says_where_to_name_them(workspace: Workspace) -> None:
-    answered = tailsight(workspace.folder, "decisions", "export", "--follow")
-    assert answered.code == 2
-    assert "name receivers in tailsight.yaml (`sinks`)" in answered.stderr
+def test_without_receivers_it_is_said_where_to_name_them() -> None:
+    with pytest.raises(BadInput, match=r"name receivers in tailsight\.yaml \(`sinks`\)"):
+        sink_of(None, None, None)
 
 
 THE_DELIVERIES_ALONE = """
