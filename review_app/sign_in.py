@@ -110,7 +110,7 @@ def leave() -> None:
             _ENDED.add(login_of(st.user))
         st.session_state.clear()
         st.logout()
-        return
+        st.stop()  # a rerun could overtake the way to the provider, and the browser would keep its sign-in
     chosen = st.session_state.get(_LANGUAGE)
     st.session_state.clear()
     st.session_state.update({_LEFT: True, _LANGUAGE: chosen})
