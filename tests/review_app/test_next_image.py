@@ -98,6 +98,7 @@ def test_two_browsers_give_400_distinct_decisions_none_lost_or_doubled(
     with ThreadPoolExecutor(2) as pool:
         sittings = [pool.submit(_label, server, name, EACH) for name in ("Ann", "Ben")]
         took = [each.result() for each in sittings]
+    assert [len(each) for each in took] == [EACH, EACH], "an image that had to be waited for counts as well"
     _tell(capsys, "next image of 1 megapixel, two browsers", [*took[0], *took[1]])
     said = events_of(site)
     assert len(said) == 2 * EACH

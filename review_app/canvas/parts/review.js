@@ -12,6 +12,7 @@ class Review {
     this.current = null;
     this.imageIndex = 0;
     this.shownAt = null;
+    this.awaitedSince = null; // when the key went down after which no next image was there yet
     for (const d of this.outbox.waiting) if (d.visit) this.decided.add(d.visit);
   }
 
@@ -77,10 +78,12 @@ class Review {
   advance(started) {
     this.backAt = null;
     this.current = this.queue.find((i) => !this.isDone(i)) ?? null;
+    const since = started ?? this.awaitedSince; // a key went down and nothing lay ready: the wait counts from there
+    this.awaitedSince = this.current ? null : since;
     this.imageIndex = 0;
     this.shell.side.clearWords();
     this.shell.decisions.closeBad();
-    this.showImage(started);
+    this.showImage(since);
   }
 
   item() { return this.backAt === null ? this.current : this.trail[this.backAt].item; }
