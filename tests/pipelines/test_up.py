@@ -7,6 +7,8 @@ import socket
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.pipelines.commands import tailsight
 from tests.pipelines.up_process import gone, until, up
 
@@ -27,6 +29,7 @@ def test_three_pages_answer_and_ctrl_c_leaves_no_process_behind(promoted: Path) 
         until(lambda: gone(family), 20, "every process that up started has ended")
 
 
+@pytest.mark.slow  # test_attached_child.py sees the same of one service
 def test_a_killed_up_takes_its_services_with_it(promoted: Path) -> None:
     with up(promoted) as running:
         family = running.family()
