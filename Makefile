@@ -36,7 +36,7 @@ install: $(VENV)/.installed  ## the command line, ready in .venv/bin/tailsight
 demo: install    ## the whole loop on real solar-cell images, in demo-workspace
 	@$(BIN)/tailsight --workspace demo-workspace demo
 
-demo-quick: install  ## the same in a minute and a half, in demo-workspace-quick
+demo-quick: install  ## the same in about two minutes, in demo-workspace-quick
 	@$(BIN)/tailsight --workspace demo-workspace-quick demo --quick
 
 demo-workspace-quick/demo/last-batch.json:

@@ -5,8 +5,9 @@
 2. New and corrected images are learned together with a weighted sample of the old ones (:mod:`domain_models.replay`),
    by the stages behind the frozen ones; on images whose label did not change the network is held to what the champion
    says (:mod:`domain_models.distillation`), so that old classes are not forgotten.
-3. A classifier fitted to the end on the champion's features is the alternative: where validation finds it better (or
-   the champion's backbone was never fine-tuned), the backbone stays as it was.
+3. A classifier fitted to the end on the champion's features, held to the champion's own, is the alternative: where
+   validation finds it better, the backbone stays as it was. Where the champion's backbone was never fine-tuned, the
+   classifier alone is fitted, from nothing.
 4. The classifier is rebalanced if validation agrees.
 
 Everything random follows from the seed; each epoch is checkpointed in the run's folder.
@@ -165,8 +166,14 @@ class _Increment:
         features = self.part.features(kept, self.train, device)
         val_features = self.part.features(kept, self.val, device)
         labels, weights = data.train.labels, data.train.weights
+        start = fit_new_rows(classifier_of(self.network), self._new_rows(), features, labels, weights)
+        # A fine-tuned backbone has seen the old images: on its features a classifier fitted from nothing looks right on
+        # them and is overconfident on all others. The champion's own was not fitted to such features.
+        around = start if self.config.epochs > 0 else None
         with self.progress.step("Fitting the classifier"):
-            head = choose_linear_probe(features, labels, weights, len(data.classes), val_features, data.val.labels)
+            head = choose_linear_probe(
+                features, labels, weights, len(data.classes), val_features, data.val.labels, around=around
+            )
         head_logits = head.logits(val_features)
         self._note("classifier", 0, head_logits)
         if self.config.epochs == 0:
@@ -174,7 +181,6 @@ class _Increment:
             self.sentences.append("The backbone stays as it is; the classifier was fitted anew.")
             return None
         old_logits = classifier_of(self.champion.network).logits(features)
-        start = fit_new_rows(classifier_of(self.network), self._new_rows(), features, labels, weights)
         set_classifier(self.network, start)
         tuned = self._fine_tune(kept, old_logits)
         before = calibrated_nll(head_logits, data.val.labels)

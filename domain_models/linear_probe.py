@@ -16,6 +16,9 @@ from threadpoolctl import threadpool_limits
 PENALTIES = (1e-3, 1e-2, 1e-1)
 """Strengths of the weight penalty that are tried, per standardised feature and image."""
 
+PENALTIES_AROUND = (1e-2, 1e-1, 1.0, 10.0)
+"""As `PENALTIES`, on the distance from a classifier that is known; the largest moves little but the biases."""
+
 _SHARED_OUT_FROM = 2**24
 """Smaller products are done by one thread: sharing them out costs more than it saves, many times so beside torch."""
 
@@ -42,9 +45,13 @@ def fit_linear_probe(
     *,
     penalty: float,
     prior: NDArray[np.float64] | None = None,
+    around: LinearProbe | None = None,
     iterations: int = 100,
 ) -> LinearProbe:
     """Minimise the weighted cross-entropy plus a penalty on the squared weights, by L-BFGS.
+
+    With ``around`` the penalty is on the squared distance from a classifier that is known to be good (L2-SP, Li et al.,
+    ICML 2018), where the fit also begins: what the images do not contradict stays as it was.
 
     Args:
         features: float32 [n, d]; standardised inside, the scaling is folded into the result.
@@ -53,6 +60,7 @@ def fit_linear_probe(
         classes: k.
         penalty: strength of the penalty.
         prior: float64 [k] added to the logits while fitting (log class counts for balanced softmax); not in the result.
+        around: of the same classes and features.
         iterations: at most.
     """
     used = weights > 0
@@ -64,17 +72,21 @@ def fit_linear_probe(
     target[np.arange(len(x)), labels[used]] = 1.0
     offset = np.zeros(classes, dtype=np.float32) if prior is None else prior.astype(np.float32)
     size = classes * x.shape[1]
+    centre, start = np.zeros((classes, x.shape[1]), dtype=np.float32), np.zeros(size + classes)
+    if around is not None:
+        centre = around.weight * deviation
+        start = np.concatenate([centre.ravel(), around.bias + around.weight @ mean]).astype(np.float64)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weight = flat[:size].astype(np.float32).reshape(classes, -1)
         z = x @ weight.T + flat[size:].astype(np.float32) + offset
         log_p = z - logsumexp(z, axis=1, keepdims=True)
-        loss = -float((share[:, None] * target * log_p).sum()) + 0.5 * penalty * float((weight**2).sum())
+        moved = weight - centre
+        loss = -float((share[:, None] * target * log_p).sum()) + 0.5 * penalty * float((moved**2).sum())
         slope = share[:, None] * (np.exp(log_p) - target)  # [n, k]
-        gradient = np.concatenate([(slope.T @ x + penalty * weight).ravel(), slope.sum(axis=0)])
+        gradient = np.concatenate([(slope.T @ x + penalty * moved).ravel(), slope.sum(axis=0)])
         return loss, gradient.astype(np.float64)
 
-    start = np.zeros(size + classes)
     with threadpool_limits(limits=1 if x.size < _SHARED_OUT_FROM else None, user_api="blas"):
         found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": iterations}).x
     weight = found[:size].reshape(classes, -1) / deviation
@@ -91,12 +103,17 @@ def choose_linear_probe(
     val_labels: NDArray[np.int64],
     *,
     prior: NDArray[np.float64] | None = None,
+    around: LinearProbe | None = None,
 ) -> LinearProbe:
-    """The probe whose penalty (of `PENALTIES`) gives the smallest log-loss on validation.
+    """The probe whose penalty gives the smallest log-loss on validation.
 
     Macro-F1 would choose by the few images of the rarest class, and prefers weak penalties, which are overconfident.
+    Penalties are those of `PENALTIES`, or `PENALTIES_AROUND` where the probe is held to the classifier ``around``.
     """
-    fitted = (fit_linear_probe(features, labels, weights, classes, penalty=p, prior=prior) for p in PENALTIES)
+    penalties = PENALTIES if around is None else PENALTIES_AROUND
+    fitted = (
+        fit_linear_probe(features, labels, weights, classes, penalty=p, prior=prior, around=around) for p in penalties
+    )
     offset = 0.0 if prior is None else prior
     return min(fitted, key=lambda probe: mean_nll(probe.logits(val_features) + offset, val_labels))
 

@@ -41,7 +41,7 @@ def score(
 
 
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="A frozen backbone: about a minute and a half.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A frozen backbone: about two minutes.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Where chance enters.")] = 0,
     json_output: JsonFlag = False,
 ) -> None:

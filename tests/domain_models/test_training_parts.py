@@ -133,6 +133,24 @@ def test_a_probe_recovers_a_linear_rule_and_a_balanced_prior_is_left_out() -> No
     assert (probe.logits(features).argmax(axis=1) == labels).mean() > 0.95
 
 
+def test_a_probe_held_to_a_classifier_moves_from_it_only_as_far_as_the_images_ask() -> None:
+    chance = np.random.default_rng(5)
+    features = chance.normal(2.0, 3.0, (300, 6)).astype(np.float32)
+    labels = (features[:, 0] > features[:, 1]).astype(np.int64)
+    known = fit_linear_probe(features, labels, np.ones(300), 2, penalty=1e-3)
+    others = chance.normal(2.0, 3.0, (200, 6)).astype(np.float32)
+    contradicted = (others[:, 2] > 2.0).astype(np.int64)
+
+    def distance(penalty: float) -> float:
+        moved = fit_linear_probe(others, contradicted, np.ones(200), 2, penalty=penalty, around=known)
+        return float(np.linalg.norm(moved.weight - known.weight))
+
+    assert distance(1e6) < 1e-3 * np.linalg.norm(known.weight)
+    assert distance(1e-3) > distance(1e-1) > distance(10.0) > distance(1e6)
+    free = fit_linear_probe(others, contradicted, np.ones(200), 2, penalty=1e-3, around=known)
+    assert float((free.logits(others).argmax(axis=1) == contradicted).mean()) > 0.95, "what images say is learned"
+
+
 def test_no_group_is_on_both_sides_of_a_fold() -> None:
     groups = tuple(f"g{i // 3}" for i in range(60))
     folds = group_folds(np.arange(60) % 2, groups, 5, seed=0)
