@@ -226,7 +226,7 @@ def _png(picture: Pixels) -> bytes:
     import cv2
 
     array = picture[..., ::-1] if picture.shape[-1] == 3 else picture
-    # Lossless WebP would be a third smaller, but takes sixteen times as long to write.
+    # Lossless WebP would be smaller, but takes many times as long to write.
     written, data = cv2.imencode(".png", np.ascontiguousarray(array), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not written:  # cannot happen for arrays of these kinds
         raise ValueError(f"OpenCV cannot write a PNG of {picture.dtype} {list(picture.shape)}")

@@ -11,6 +11,7 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from data_contracts.profile import shipped_profile_text
 from data_contracts.records import DatasetVersion, ImageRecord, LedgerHead, NewLabelEvent, Occurrence
 from data_contracts.review.records import Answer as TaskAnswer
 from data_contracts.review.records import NewTask
+from data_contracts.review.roles import set_role
 from data_contracts.review.tasks import add_round, tasks_frame
 from data_contracts.settings import read_settings
 from data_contracts.taxonomy import Taxonomy
-from data_contracts.vocabulary import Action, Source, SubjectKind
+from data_contracts.vocabulary import Action, Role, Source, SubjectKind
 from data_contracts.workspace import Workspace
 from tests.database_server import DatabaseServer
 from tests.database_server import postgresql_server as postgresql_server
@@ -126,6 +128,24 @@ def answer() -> Answer:
         return NewLabelEvent.model_validate({"subject_id": subject, "label": label, **settings})
 
     return make
+
+
+@pytest.fixture
+def staffed(
+    empty_ledger_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], AbstractContextManager[Ledger]]:
+    """Opens a ledger of its own for each example of a property: eve leads, ann and bob read."""
+
+    @contextmanager
+    def opened() -> Iterator[Ledger]:
+        folder = tmp_path_factory.mktemp("people")
+        shutil.copytree(empty_ledger_folder, folder, dirs_exist_ok=True)
+        with Ledger.open(Workspace(folder)) as ledger:
+            for who, role in (("eve", Role.LEAD), ("ann", Role.READER), ("bob", Role.READER)):
+                set_role(ledger, who, role, by="eve")
+            yield ledger
+
+    return opened
 
 
 @pytest.fixture

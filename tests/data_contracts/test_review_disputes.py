@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
 
 import pandas as pd
 import pytest
@@ -28,7 +26,6 @@ from data_contracts.review.undo import undo
 from data_contracts.taxonomy import TaxonomyClass
 from data_contracts.taxonomy_changes import renamed
 from data_contracts.vocabulary import Action, Role, Source, SubjectKind, TaskState
-from data_contracts.workspace import Workspace
 
 Queue = Callable[..., list[str]]
 Say = Callable[..., Answer]
@@ -158,18 +155,13 @@ STEP = st.tuples(
 @given(st.lists(STEP, min_size=4, max_size=12))
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_people_do_no_disputed_reading_is_a_label(
-    empty_ledger_folder: Path,
-    tmp_path_factory: Any,
+    staffed: Callable[[], AbstractContextManager[Ledger]],
     queue: Queue,
     say: Say,
     answer: NewEvent,
     steps: list[tuple[str, str, int]],
 ) -> None:
-    folder = tmp_path_factory.mktemp("people")
-    shutil.copytree(empty_ledger_folder, folder, dirs_exist_ok=True)
-    with Ledger.open(Workspace(folder)) as ledger:
-        for who, role in (("eve", Role.LEAD), ("ann", Role.READER), ("bob", Role.READER)):
-            roles.set_role(ledger, who, role, by="eve")
+    with staffed() as ledger:
         ids = queue(ledger, "ab", readings_required=2)
         subjects = tasks_frame(ledger).set_index("task_id")["subject_id"]
         for number, (what, who, which) in enumerate(steps):

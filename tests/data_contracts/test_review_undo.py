@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +26,6 @@ from data_contracts.review.standing import SAID, task_standing
 from data_contracts.review.task_rows import UNSETTLED, events_of_task, people_in
 from data_contracts.review.undo import undo, undo_together
 from data_contracts.vocabulary import Action, Role, TaskState
-from data_contracts.workspace import Workspace
 
 Queue = Callable[..., list[str]]
 Say = Callable[..., Answer]
@@ -181,13 +178,12 @@ STEP = st.tuples(
 @given(st.lists(STEP, min_size=4, max_size=20))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_people_do_the_states_of_tasks_follow_from_the_events(
-    empty_ledger_folder: Path, tmp_path_factory: Any, queue: Queue, say: Say, steps: list[tuple[str, str, int, int]]
+    staffed: Callable[[], AbstractContextManager[Ledger]],
+    queue: Queue,
+    say: Say,
+    steps: list[tuple[str, str, int, int]],
 ) -> None:
-    folder = tmp_path_factory.mktemp("people")
-    shutil.copytree(empty_ledger_folder, folder, dirs_exist_ok=True)
-    with Ledger.open(Workspace(folder)) as ledger:
-        for who, role in (("eve", Role.LEAD), ("ann", Role.READER), ("bob", Role.READER)):
-            roles.set_role(ledger, who, role, by="eve")
+    with staffed() as ledger:
         ids = [*queue(ledger, "ab", round_id="1"), *queue(ledger, "c", round_id="2", readings_required=2)]
         moment, sent = AT, []
         for what, who, number, seconds in steps:

@@ -17,9 +17,13 @@ from data_contracts.ledger.taxonomies import save_taxonomy
 from data_contracts.pixels import Pixels
 from data_contracts.profile import shipped_profile_text
 from data_contracts.records import ImageRecord, Occurrence
-from data_contracts.review.records import NewTask, TaskEvidence
+from data_contracts.review import roles
+from data_contracts.review.decide import decide
+from data_contracts.review.records import Answer, NewTask, TaskEvidence
+from data_contracts.review.serving import serve
 from data_contracts.review.tasks import add_round
 from data_contracts.taxonomy import Taxonomy, TaxonomyClass
+from data_contracts.vocabulary import Action, Role
 from data_contracts.workspace import Workspace
 
 CLASSES = {
@@ -145,3 +149,15 @@ def _place(image_id: str, root: str, number: int) -> Occurrence:
         modified_ns=1_700_000_000_123_456_789,
         external_ids={"serial": f"SN-{number:05d}"},
     )
+
+
+def add_disagreement(workspace: Workspace) -> None:
+    """One picture that Ann calls a pit and Ben a crack, both blind; Lea is the lead, Adi an adjudicator."""
+    (image,) = add_pictures(workspace, 1)
+    add_tasks(workspace, [simple_task(image, 0, readings_required=2, blind=True)])
+    with Ledger.open(workspace) as ledger:
+        roles.sign_in(ledger, "Lea")
+        for who, label in (("Ann", "pit"), ("Ben", "crack")):
+            (task,) = serve(ledger, who)
+            decide(ledger, who, Answer(task_id=task.task_id, request_id=who, action=Action.LABEL, label=label))
+        roles.set_role(ledger, "Adi", Role.ADJUDICATOR, by="Lea")

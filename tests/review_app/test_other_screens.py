@@ -9,15 +9,11 @@ from playwright.sync_api import expect
 
 from data_contracts.ledger.approvals import request_promotion
 from data_contracts.ledger.connect import Ledger
-from data_contracts.review import roles
-from data_contracts.review.decide import decide
-from data_contracts.review.records import Answer
-from data_contracts.review.serving import serve as serve_tasks
-from data_contracts.vocabulary import Action, Role
+from data_contracts.vocabulary import Action
 from data_contracts.workspace import Workspace
 from tests.review_app.conftest import Sit
 from tests.review_app.inspector import PATIENCE_MS, SETTLED_MS, events_of
-from tests.review_app.line import add_pictures, add_tasks, picture_of, simple_task
+from tests.review_app.line import add_disagreement, add_pictures, add_tasks, picture_of, simple_task
 from tests.review_app.server import AppServer
 
 Serve = Callable[[Workspace], AppServer]
@@ -53,14 +49,7 @@ def test_many_images_are_labelled_together_after_spot_checks_and_undone_together
 def test_an_adjudicator_sees_both_readings_and_settles_them_and_a_reader_sees_neither(
     empty_site: Workspace, serve: Serve, sit: Sit
 ) -> None:
-    (image,) = add_pictures(empty_site, 1)
-    add_tasks(empty_site, [simple_task(image, 0, readings_required=2, blind=True)])
-    with Ledger.open(empty_site) as ledger:
-        roles.sign_in(ledger, "Lea")
-        for who, label in (("Ann", "pit"), ("Ben", "crack")):
-            (task,) = serve_tasks(ledger, who)
-            decide(ledger, who, Answer(task_id=task.task_id, request_id=who, action=Action.LABEL, label=label))
-        roles.set_role(ledger, "Adi", Role.ADJUDICATOR, by="Lea")
+    add_disagreement(empty_site)
     server = serve(empty_site)
     adi, cem = sit(server, None), sit(server, None)
     for inspector, name in ((adi, "Adi"), (cem, "Cem")):

@@ -14,14 +14,13 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import history
 from data_contracts.ledger.tables_review import SETTING_EVENT
 from data_contracts.ledger.taxonomies import current_taxonomy, save_taxonomy
-from data_contracts.review import roles, serving
-from data_contracts.review.decide import decide
-from data_contracts.review.records import Answer, TaskEvidence
-from data_contracts.vocabulary import Action, Role, SubjectKind
+from data_contracts.review import roles
+from data_contracts.review.records import TaskEvidence
+from data_contracts.vocabulary import Action, SubjectKind
 from data_contracts.workspace import Workspace
 from tests.review_app.conftest import Sit
 from tests.review_app.inspector import PATIENCE_MS, SETTLED_MS, Inspector, events_of
-from tests.review_app.line import CLASSES, add_pictures, add_tasks, picture_of, simple_task
+from tests.review_app.line import CLASSES, add_disagreement, add_pictures, add_tasks, picture_of, simple_task
 from tests.review_app.server import AppServer
 
 pytestmark = pytest.mark.slow
@@ -212,14 +211,7 @@ def test_a_few_of_a_grid_are_chosen_by_keyboard_and_a_spot_check_takes_one_out(
 def test_a_disagreement_goes_back_to_the_readers_who_read_it_anew(
     empty_site: Workspace, serve: Serve, sit: Sit
 ) -> None:
-    (image,) = add_pictures(empty_site, 1)
-    add_tasks(empty_site, [simple_task(image, 0, readings_required=2, blind=True)])
-    with Ledger.open(empty_site) as ledger:
-        roles.sign_in(ledger, "Lea")
-        for who, label in (("Ann", "pit"), ("Ben", "crack")):
-            (task,) = serving.serve(ledger, who)
-            decide(ledger, who, Answer(task_id=task.task_id, request_id=who, action=Action.LABEL, label=label))
-        roles.set_role(ledger, "Adi", Role.ADJUDICATOR, by="Lea")
+    add_disagreement(empty_site)
     server = serve(empty_site)
     adi = sit(server, None)
     enter(adi, "Adi")
