@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_contracts.disk_space import reserve
 from data_contracts.progress import Progress
 from domain_models.augmentation import augmented, build_policy, image_seed
 from domain_models.backbones import Classifier
@@ -117,20 +119,25 @@ def compute_views(
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            out = np.memmap(temporary, dtype=np.float16, mode="w+", shape=shape)
-            with progress.step("Views through the frozen stages", total=views * len(data)) as step:
-                for view in range(views):
-                    start = 0
-                    for part in map_batches(
-                        functools.partial(maps_of, view=view),
-                        len(data),
-                        batch_size=32,
-                        device=config.device,
-                        step=step,
-                    ):
-                        out[view, start : start + len(part)] = part
-                        start += len(part)
-            out.flush()
-            del out
-            temporary.replace(path)
+            try:
+                with temporary.open("wb") as file:
+                    reserve(file, np.dtype(np.float16).itemsize * math.prod(shape))
+                out = np.memmap(temporary, dtype=np.float16, mode="r+", shape=shape)
+                with progress.step("Views through the frozen stages", total=views * len(data)) as step:
+                    for view in range(views):
+                        start = 0
+                        for part in map_batches(
+                            functools.partial(maps_of, view=view),
+                            len(data),
+                            batch_size=32,
+                            device=config.device,
+                            step=step,
+                        ):
+                            out[view, start : start + len(part)] = part
+                            start += len(part)
+                out.flush()
+                del out
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     return CachedViews(np.memmap(path, dtype=np.float16, mode="r", shape=shape), data.image_ids, config.seed)

@@ -37,7 +37,7 @@ class PairedPredictions:
 
     Attributes:
         version: of the model.
-        probabilities: float [n, k], columns in the order of the classes that the gate is given (see :func:`align`).
+        probabilities: float [n, k], columns in the order of the classes that the gate is given.
         lineage: what the model was made from; see :data:`REQUIRED_LINEAGE`. Not looked at for the champion.
     """
 
@@ -140,28 +140,6 @@ def judge(
         not_gated=not_gated,
         trained_on=str(trained_on) if (trained_on := candidate.lineage.get("dataset_version")) else None,
     )
-
-
-def align(probabilities: ArrayLike, have: Sequence[str], want: Sequence[str]) -> NDArray[np.float64]:
-    """Columns of a model's classes put into the order of another list; classes it does not know get probability 0.
-
-    So an image of a class that a model has never heard of is always its error. Columns of one name are added up.
-
-    Args:
-        probabilities: float [n, len(have)].
-        have: class names of the columns.
-        want: class names of the columns to return.
-
-    Raises:
-        ValueError: the model knows a class that is not wanted.
-    """
-    values = np.asarray(probabilities, dtype=np.float64)
-    if unknown := sorted(set(have) - set(want)):
-        raise ValueError(f"the model knows classes that are not in the taxonomy: {unknown}")
-    aligned = np.zeros((len(values), len(want)))
-    for column, name in enumerate(have):
-        aligned[:, list(want).index(name)] += values[:, column]
-    return aligned
 
 
 def _absolute(counts: ClassCounts, k: int, settings: GateSettings) -> list[GateCheck]:

@@ -24,6 +24,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from data_contracts.blobs import Blobs, frame_of
+from data_contracts.disk_space import reserve
 from data_contracts.progress import SILENT, Progress
 from domain_models.preprocessing import Preprocessing, prepare_file
 
@@ -128,7 +129,7 @@ def _decode_missing(
     row_bytes = spec.height * spec.width * spec.channels
     pixels_path, rows_path = place / "pixels.bin", place / "rows.txt"
     with pixels_path.open("ab") as file:
-        file.truncate(max(capacity * row_bytes, file.tell()))
+        reserve(file, capacity * row_bytes)
     array = np.memmap(pixels_path, dtype=np.uint8, mode="r+", shape=(capacity, spec.height, spec.width, spec.channels))
 
     def decode_into(job: tuple[int, tuple[str, str]]) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
-from data_contracts.errors import BadInput, Busy, TailsightError, Unreachable
+from data_contracts.errors import BadInput, Busy, NoSpace, TailsightError, Unreachable
 
 CONNECT_SECONDS = 10
 _WRITERS_PLACE = 0x7A11_516E  # one number for the ledger of a database; each database has one ledger
 _DRIVERS = ("postgresql", "postgresql+psycopg")
 _LOCK_NOT_AVAILABLE = "55P03"
-_NO_RIGHT, _READ_ONLY = "42501", "25006"
+_NO_RIGHT, _READ_ONLY, _DISK_FULL = "42501", "25006", "53100"
 _WRONG_ADDRESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "connection option", "no password")
 
 _ROW, _BEFORE, _DELETE, _UPDATE, _TRUNCATE = 1, 2, 8, 16, 32  # bits of pg_trigger.tgtype
@@ -85,6 +85,11 @@ def plain_error(error: DatabaseError, name: str, busy_seconds: float) -> Tailsig
         return Busy(
             f"The ledger {name} is held by another process, for longer than {busy_seconds:g} seconds.",
             remedy="Wait for it to end, or stop it; its work is not lost.",
+        )
+    if state == _DISK_FULL:
+        return NoSpace(
+            f"The disk of the server of the ledger {name} is full ({reason}).",
+            remedy="Free some room there; what was not acknowledged was not written.",
         )
     if state in (_NO_RIGHT, _READ_ONLY):
         return TailsightError(

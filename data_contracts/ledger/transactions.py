@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from data_contracts.disk_space import space_error
 from data_contracts.errors import Busy, IntegrityError, TailsightError
 from data_contracts.ledger import postgresql
 
@@ -100,9 +101,9 @@ def plain_errors(engine: Engine) -> Iterator[None]:
     """Say what the database's operational errors mean.
 
     Raises:
-        Busy: another process holds the database.
+        Busy: another process holds the database, or (NoSpace) the disk is full.
         IntegrityError: the file is damaged, or no database at all.
-        TailsightError: the database cannot be reached or written (rights, full disk, server gone).
+        TailsightError: the database cannot be reached or written (rights, server gone).
     """
     try:
         yield
@@ -124,7 +125,9 @@ def plain_errors(engine: Engine) -> Iterator[None]:
                 f"The ledger {name} is held by another process, for longer than {BUSY_SECONDS} seconds.",
                 remedy="Wait for it to end, or stop it; its work is not lost.",
             ) from None
+        if full := space_error(error, Path(engine.url.database or ".").parent):
+            raise full from None
         raise TailsightError(
             f"The ledger {name} cannot be used: {reason}.",
-            remedy="Check that its folder exists, that you may write there, and that the disk is not full.",
+            remedy="Check that its folder exists and that you may write there.",
         ) from None

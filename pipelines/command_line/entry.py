@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from data_contracts.disk_space import space_error
 from data_contracts.errors import TailsightError
 from pipelines.command_line.output import emit_error, emit_tailsight_error
 
@@ -55,6 +56,9 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
         return 1
     except Exception as error:
+        if full := space_error(error, _workspace_folder()):
+            emit_tailsight_error(full, as_json=as_json)
+            return full.exit_code
         path = _write_log(arguments, error)
         emit_error(
             f"An unexpected error stopped this command ({type(error).__name__}: {_first_line(error)}).",
@@ -85,6 +89,12 @@ def _without_secrets(argument: str) -> str:
     """A web address may hold a secret: only its host is written down."""
     address = urlsplit(argument)
     return f"{address.scheme}://{address.hostname}/…" if address.scheme in ("http", "https") else argument
+
+
+def _workspace_folder() -> Path:
+    from pipelines.command_line.app import current_workspace
+
+    return current_workspace().folder
 
 
 def _write_log(arguments: list[str], error: BaseException) -> Path:

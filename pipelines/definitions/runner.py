@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from data_contracts.disk_space import require_space
 from data_contracts.errors import BadInput, Refused, TailsightError
 from data_contracts.progress import Progress
 from data_contracts.workspace import Workspace
@@ -63,6 +64,7 @@ def run_job(
 
     Raises:
         TailsightError: what the step raised, unchanged.
+        NoSpace: the disk is full.
         Refused: a blocking asset check failed.
         BadInput: the configuration does not fit the job.
         KeyboardInterrupt: the run was stopped by a signal; it is recorded as ended.
@@ -73,6 +75,7 @@ def run_job(
     from pipelines.definitions.build import build_definitions
 
     workspace.require()
+    require_space(workspace.folder)
     with open_instance(workspace) as instance, session(workspace) as claim:
         definition = build_definitions(workspace, progress).resolve_job_def(job.value)
         if batch is not None:

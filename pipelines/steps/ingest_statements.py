@@ -110,6 +110,7 @@ class _Places:
             stems[os.path.splitext(normal)[0]].append(path)  # noqa: PTH122
         self._stems = {stem: paths[0] for stem, paths in stems.items() if len(paths) == 1}
         self._suggested = 0
+        self._real_folders: dict[str, str] = {}
 
     def candidates(self, name: str) -> Iterable[str]:
         """Relative paths within the root that a row's name may mean, best first."""
@@ -120,8 +121,17 @@ class _Places:
                 full = os.path.join(folder, spelling)  # noqa: PTH118 - for every row, pathlib would take seconds
                 if "/." in full or "//" in full or os.sep != "/":
                     full = os.path.normpath(full)
+                if not full.startswith(self._below) and os.path.isabs(spelling):  # noqa: PTH117
+                    full = self._by_its_real_folder(full)
                 if full.startswith(self._below):
                     yield full[len(self._below) :].replace(os.sep, "/")
+
+    def _by_its_real_folder(self, full: str) -> str:
+        """A path whose folder was named through a link, as the images' folder itself may have been."""
+        folder, name = os.path.split(full)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._real_folders[folder], name)  # noqa: PTH118
 
     def find(self, name: str) -> str | None:
         """Path of a row's file within the root, or None where there is none."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.errors import Refused
 from data_contracts.taxonomy import Taxonomy
-from pipelines.steps.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,31 @@ def classes_today(classes: Sequence[str], trained_under: int | None, taxonomy: T
     return ClassesToday(tuple(classes), names, split)
 
 
+def shares_today(classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> NDArray[np.float64]:
+    """How what a model says of its classes is told of the classes in use, float64 [k, classes in use].
+
+    Row i is the share of class i that each class in use gets: 1 for the class that it is now, and equal shares for the
+    parts of a class that was split since, because the model cannot tell them apart. A row of zeros is a class that
+    means none any more. Probabilities float64 [n, k] times this are probabilities of the classes in use; a class that
+    the model has never heard of has 0.
+
+    Args:
+        classes: k names, the model's own.
+        trained_under: the taxonomy version that it was trained under; without it, the names are read as what they
+            mean now, and a name that means none now as what it meant when it was last in use.
+        taxonomy: the one that holds now.
+    """
+    shares = np.zeros((len(classes), len(taxonomy.names)))
+    for row, name in enumerate(classes):
+        meant = taxonomy.possible(name, version=trained_under)
+        split = taxonomy.split_of(name)
+        if not meant and trained_under is None and split is not None:
+            meant = taxonomy.possible(name, version=split.after_version)
+        for part in meant:
+            shares[row, taxonomy.names.index(part)] = 1 / len(meant)
+    return shares
+
+
 def indistinct(classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> list[tuple[str, ...]]:
     """Groups of classes in use that are one class to a model, because it was trained before a split.
 
@@ -106,32 +129,6 @@ def indistinct(classes: Sequence[str], trained_under: int | None, taxonomy: Taxo
             touching = [group for group in groups if group & meant]
             groups = [group for group in groups if not group & meant] + [meant.union(*touching)]
     return [tuple(name for name in taxonomy.names if name in group) for group in groups]
-
-
-def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:
-    """Predictions in which each group of classes is one class: probabilities added up, labels alike.
-
-    Raises:
-        Refused: fewer than two classes would be left, so there is nothing to compare.
-    """
-    place_of = {name: number for number, group in enumerate(groups) for name in group}
-    names: list[str] = []
-    columns = np.zeros(len(predictions.classes), dtype=np.int64)
-    for index, name in enumerate(predictions.classes):
-        shown = " + ".join(groups[place_of[name]]) if name in place_of else name
-        if shown not in names:
-            names.append(shown)
-        columns[index] = names.index(shown)
-    if len(names) < 2:
-        raise Refused(
-            "The two models have no two classes in common that both can tell apart, so they cannot be compared.",
-            cause="Classes were split since the older one was trained.",
-            remedy="Promote with --override, and say why.",
-        )
-    probabilities = np.zeros((len(predictions.labels), len(names)))
-    for index, column in enumerate(columns):
-        probabilities[:, column] += predictions.probabilities[:, index]
-    return replace(predictions, labels=columns[predictions.labels], probabilities=probabilities, classes=tuple(names))
 
 
 def remarks_on_model(version: str, classes: Sequence[str], trained_under: int | None, taxonomy: Taxonomy) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from data_contracts.vocabulary import LABELLED_SPLITS, Split
 from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
 from pipelines.steps.ledger import open_ledger
+from pipelines.steps.model_classes import shares_today
 from pipelines.steps.score_parts import PROBABILITY
 
 BATCH = 64
@@ -127,7 +129,6 @@ def _predict(
     progress: Progress,
 ) -> NDArray[np.float64]:
     from domain_models.calibration import softmax
-    from domain_models.gate import align
     from domain_models.image_cache import build_image_cache
     from domain_models.inference import ImageRows
     from domain_models.model_package import read_card
@@ -135,8 +136,8 @@ def _predict(
 
     package = registry.package(model_version)
     card = read_card(package)
-    meant = {name: sorted(taxonomy.possible(name, version=card.taxonomy_version)) for name in card.classes}
-    unknown = [name for name, now in meant.items() if not now]
+    shares = shares_today(card.classes, card.taxonomy_version, taxonomy)
+    unknown = [name for name, share in zip(card.classes, shares, strict=True) if not share.any()]
     if unknown:
         raise Refused(
             f"Model version {model_version} decides for classes that the dataset version does not have: "
@@ -162,11 +163,34 @@ def _predict(
         for start in range(0, len(ids), BATCH):
             logits.append(compute(images[start : start + BATCH]))
             step.advance(len(logits[-1]))
-    own = softmax(np.concatenate(logits), card.temperature)
-    # A class that was split since is said to be each of its parts alike: the model cannot tell them apart.
-    columns = [own[:, i] / len(meant[name]) for i, name in enumerate(card.classes) for _ in meant[name]]
-    have = [now for name in card.classes for now in meant[name]]
-    return align(np.column_stack(columns), have, taxonomy.names)
+    told: NDArray[np.float64] = softmax(np.concatenate(logits), card.temperature) @ shares
+    return told
+
+
+def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:
+    """Predictions in which each group of classes is one class: probabilities added up, labels alike.
+
+    Raises:
+        Refused: fewer than two classes would be left, so there is nothing to compare.
+    """
+    place_of = {name: number for number, group in enumerate(groups) for name in group}
+    names: list[str] = []
+    columns = np.zeros(len(predictions.classes), dtype=np.int64)
+    for index, name in enumerate(predictions.classes):
+        shown = " + ".join(groups[place_of[name]]) if name in place_of else name
+        if shown not in names:
+            names.append(shown)
+        columns[index] = names.index(shown)
+    if len(names) < 2:
+        raise Refused(
+            "The two models have no two classes in common that both can tell apart, so they cannot be compared.",
+            cause="Classes were split since the older one was trained.",
+            remedy="Promote with --override, and say why.",
+        )
+    probabilities = np.zeros((len(predictions.labels), len(names)))
+    for index, column in enumerate(columns):
+        probabilities[:, column] += predictions.probabilities[:, index]
+    return replace(predictions, labels=columns[predictions.labels], probabilities=probabilities, classes=tuple(names))
 
 
 def image_cache_folder(workspace: Workspace) -> Path:

@@ -24,8 +24,8 @@ from domain_models.model_package import read_card
 from domain_models.tracking import Registry
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
-from pipelines.steps.model_classes import indistinct, joined
-from pipelines.steps.predictions import predict_split
+from pipelines.steps.model_classes import indistinct
+from pipelines.steps.predictions import joined, predict_split
 from pipelines.steps.registry import ROLLBACK, champions, open_registry
 
 LOCK = "promote"

@@ -12,19 +12,29 @@ from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
 from pipelines.steps.embeddings import Embedder
+from pipelines.steps.model_classes import shares_today
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class RoundModel:
-    """A registered model. ``classes`` are its own, in index order; ``confusion`` int64 [k, k] of validation images."""
+    """A registered model.
+
+    ``classes`` are its own, in index order, as taxonomy version ``trained_under`` calls them; ``confusion`` int64
+    [k, k] of validation images.
+    """
 
     version: str
     embedder: Embedder
     classes: tuple[str, ...]
+    trained_under: int | None
     temperature: float
     confusion: NDArray[np.int64]
+
+    def shares(self, taxonomy: Taxonomy) -> Floats:
+        """See :func:`~pipelines.steps.model_classes.shares_today`."""
+        return shares_today(self.classes, self.trained_under, taxonomy)
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> Floats:
         """Calibrated probabilities, float64 [n, k], of embeddings float32 [n, d]; a row of NaN stays one."""
@@ -69,37 +79,16 @@ def load_round_model(workspace: Workspace, name: str | None) -> RoundModel | Non
         version=version,
         embedder=Embedder.of(network, card.preprocessing),
         classes=card.classes,
+        trained_under=card.taxonomy_version,
         temperature=card.temperature,
         confusion=confusion,
     )
 
 
-def columns_today(classes: tuple[str, ...], taxonomy: Taxonomy) -> list[int | None]:
-    """For each class of a model, its index in the taxonomy as it is now; ``None`` where it is gone."""
-    index = {name: number for number, name in enumerate(taxonomy.names)}
-    return [index.get(taxonomy.resolve(name) or "") for name in classes]
-
-
-def in_taxonomy(values: Floats, classes: tuple[str, ...], taxonomy: Taxonomy) -> Floats:
-    """Probabilities of a model's classes, float64 [n, k], as float64 [n, classes of the taxonomy].
-
-    A class that the model has never heard of has 0; classes that were merged since add up.
-    """
-    out = np.zeros((len(values), len(taxonomy.names)))
-    for column, target in enumerate(columns_today(classes, taxonomy)):
-        if target is not None:
-            out[:, target] += values[:, column]
-    out[~np.isfinite(values).all(axis=1)] = np.nan
-    return out
-
-
 def confusion_today(model: RoundModel, taxonomy: Taxonomy) -> NDArray[np.int64]:
-    """The model's confusion matrix between the classes of the taxonomy, int64 [k, k]."""
-    k = len(taxonomy.names)
-    out = np.zeros((k, k), dtype=np.int64)
-    targets = columns_today(model.classes, taxonomy)
-    for actual, row in enumerate(targets):
-        for predicted, column in enumerate(targets):
-            if row is not None and column is not None:
-                out[row, column] += model.confusion[actual, predicted]
-    return out
+    """The model's confusion matrix between the classes in use, int64 [k, k].
+
+    The parts of a class that was split since share its counts: to this model they are one class, so they are confused.
+    """
+    shares = model.shares(taxonomy)
+    return np.rint(shares.T @ model.confusion @ shares).astype(np.int64)

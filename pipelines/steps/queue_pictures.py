@@ -58,13 +58,14 @@ def overlays_of_tasks(
     tasks = tasks[(tasks["round"] == round_id) & tasks["predicted"].notna()]
     for kind, name, predicted in zip(tasks["subject_kind"], tasks["subject_id"], tasks["predicted"], strict=True):
         wanted.setdefault((kind, name), predicted)
-    own = {pool.taxonomy.resolve(name): index for index, name in enumerate(model.classes)}
+    shares = model.shares(pool.taxonomy)
+    own = {name: int(shares[:, i].argmax()) for i, name in enumerate(pool.taxonomy.names) if shares[:, i].any()}
     columns = (pool.images[name] for name in ("subject_kind", "subject_id", "image_id", "uri"))
     explained: dict[str, tuple[str, int]] = {}
     items: list[tuple[str, str]] = []
     for kind, subject_id, image_id, uri in zip(*columns, strict=True):
         class_name = wanted.get((kind, subject_id))
-        if class_name in own and class_name is not None:
+        if class_name in own:
             explained[image_id] = (class_name, own[class_name])
             items.append((image_id, uri))
     return make_overlays(

@@ -26,7 +26,7 @@ from data_contracts.workspace import Workspace
 from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.selection.pool import UNLABELLED, Pool
 from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of
-from pipelines.steps.queue_model import RoundModel, confusion_today, in_taxonomy
+from pipelines.steps.queue_model import RoundModel, confusion_today
 from pipelines.steps.queue_scores import ScoredBatches
 from pipelines.steps.score_parts import PROBABILITY
 
@@ -171,12 +171,12 @@ def _probabilities(
     if not taxonomy.names:
         return values
     if model is not None:
-        values = in_taxonomy(model.probabilities(embeddings), model.classes, taxonomy)
+        values = model.probabilities(embeddings) @ model.shares(taxonomy)
     if len(scored.frame):
         columns = [f"{PROBABILITY}{name}" for name in scored.classes]
         said = scored.frame.set_index("image_id")[columns].reindex(images["image_id"]).to_numpy(dtype=np.float64)
         known = np.isfinite(said).all(axis=1)
-        values[known] = in_taxonomy(said[known], scored.classes, taxonomy)
+        values[known] = said[known] @ scored.shares(taxonomy)
     return values
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.frames import SCORES, read_table
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
-from pipelines.steps.score_names import told_today
+from pipelines.steps.model_classes import shares_today
+from pipelines.steps.score_names import split_since, told_today
 from pipelines.steps.score_parts import PROBABILITY
 
 
@@ -22,19 +25,28 @@ from pipelines.steps.score_parts import PROBABILITY
 class ScoredBatches:
     """Score rows of one model. ``frame`` has the columns of a score file and ``batch``; unreadable files are left out.
 
-    ``unreadable`` counts files that could not be decoded: nobody could review them either.
+    ``unreadable`` counts files that could not be decoded: nobody could review them either. ``split`` says, of classes
+    that were split since the model was trained, what each may be now.
     """
 
     frame: pd.DataFrame
     classes: tuple[str, ...]
     model_version: str | None
     unreadable: int
+    split: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
         """A hash of what the rows say, for naming the round."""
         rows = sorted(zip(self.frame["image_id"], self.frame["decision"], self.frame["batch"], strict=True))
         return hashlib.sha256(repr((self.model_version, rows)).encode()).hexdigest()
+
+    def shares(self, taxonomy: Taxonomy) -> NDArray[np.float64]:
+        """How ``classes`` are told of the classes in use: see :func:`~pipelines.steps.model_classes.shares_today`."""
+        shares = shares_today(self.classes, None, taxonomy)
+        for name, parts in self.split.items():
+            shares[self.classes.index(name)] = [(one in parts) / len(parts) for one in taxonomy.names]
+        return shares
 
     @property
     def flagged(self) -> pd.Series[bool]:
@@ -77,6 +89,7 @@ def read_scores(
     if not files:
         return NO_SCORES
     frames = []
+    split: dict[str, tuple[str, ...]] = {}
     for path in files:
         if not path.is_file():
             raise NotFound(f"There is no score file {path}.", remedy="Run `tailsight score IMAGES --out FILE` first.")
@@ -84,6 +97,7 @@ def read_scores(
             frame = read_table(path, SCORES)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} is not a score file ({type(error).__name__}).") from None
+        split |= split_since(path, taxonomy)
         frames.append(told_today(path, frame, taxonomy).assign(batch=batch_of(path, workspace)))
     joined = pd.concat(frames, ignore_index=True)
     versions = sorted(joined["model_version"].unique())
@@ -100,7 +114,7 @@ def read_scores(
     readable = joined["error"].isna() & joined["image_id"].notna() & joined["predicted"].notna()
     classes = tuple(name.removeprefix(PROBABILITY) for name in joined.columns if name.startswith(PROBABILITY))
     rows = joined[readable].drop_duplicates("image_id", keep="last").reset_index(drop=True)
-    return ScoredBatches(rows, classes, versions[0] if versions else model_version, int((~readable).sum()))
+    return ScoredBatches(rows, classes, versions[0] if versions else model_version, int((~readable).sum()), split)
 
 
 def batch_of(path: Path, workspace: Workspace) -> str:

@@ -109,6 +109,14 @@ def told_today(path: Path, frame: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFr
     return pd.concat([frame.drop(columns=own.columns).assign(predicted=names), added], axis=1)
 
 
+def split_since(path: Path, taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
+    """Classes of scores of the workspace that were split since their model was trained, and what each may be now."""
+    words = path.parent / WORDS_FILE
+    if not words.is_file():
+        return {}
+    return ModelWords.model_validate_json(words.read_text(encoding="utf-8")).today(taxonomy).split
+
+
 def write_told(source: Path, target: Path, words: ModelWords, today: ClassesToday) -> None:
     """Write finished scores by the names of today, whole or not at all; memory holds a few thousand rows."""
     schema = arrow_schema(today.shown)

@@ -11,7 +11,10 @@ import argparse
 import json
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
+
+from machine import machine
 
 from data_contracts.blobs import Blobs
 from data_contracts.ledger.connect import Ledger
@@ -59,7 +62,9 @@ def main() -> None:
     report = compare_attention(data, config, folder / "attention", seeds=seeds)
     print(*sentences, report.sentence, sep="\n", file=sys.stderr)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
+    found = {**report.model_dump(mode="json"), "sentence": report.sentence, "plan": list(sentences)}
+    found |= {"machine": machine(), "date": date.today().isoformat()}
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(RESULT.read_text())
 
 

@@ -2,18 +2,15 @@
 
     python tests/benchmarks/measure_loop.py x-sdd --preset quick
     python tests/benchmarks/measure_loop.py ham10000 --preset standard --seed 0
-    python tests/benchmarks/measure_loop.py --table            rewrites RESULTS.md from results/*.json
 
 Each run writes results/loop-SET-PRESET-seedN.json: seconds per verb, peak memory of the process tree, the test metrics
-with their intervals, and the machine. The table is made from these files alone.
+with their intervals, and the machine. `write_results.py` makes RESULTS.md of these files.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,24 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from machine import machine
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[2] / "shared" / "data"
+DATA = (HERE.parents[2] / "shared" / "data").resolve()
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
-COLUMNS = (
-    "set",
-    "preset",
-    "seed",
-    "test images",
-    "macro-F1",
-    "balanced accuracy",
-    "accuracy",
-    "ECE (of a calibrated model)",
-    "automatic at the limit",
-    "train, min",
-    "all verbs, min",
-    "peak memory, MB",
-)
 METRICS = (
     "n",
     "accuracy",
@@ -84,23 +68,6 @@ SETS = {
         DATA / "infrared-solar-modules" / "images", DATA / "infrared-solar-modules" / "labels.csv"
     ),
 }
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30),
-    }
 
 
 class PeakMemory(threading.Thread):
@@ -177,66 +144,19 @@ def measure(name: str, preset: str, seed: int, overrides: list[str]) -> dict[str
     }
 
 
-def _with_interval(result: dict[str, Any], key: str) -> str:
-    interval = result.get(f"{key}_ci")
-    return f"{result[key]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
-
-
-def write_table() -> None:
-    """Rewrite RESULTS.md from the files in results/."""
-    results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("loop-*.json"))]
-    lines = [
-        "# Results",
-        "",
-        "Made by `python tests/benchmarks/measure_loop.py --table` from `results/loop-*.json`; each row is one run of",
-        "`python tests/benchmarks/measure_loop.py SET --preset PRESET --seed N` on the machine named in its file.",
-        "Splits are by group where the set has one. Brackets: 95% bootstrap interval over the test groups.",
-        "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "---|" * len(COLUMNS),
-    ]
-    for r in results:
-        calibrated = r["ece_of_a_calibrated_model"]
-        cells = (
-            r["set"],
-            r["preset"],
-            r["seed"],
-            r["n"],
-            _with_interval(r, "macro_f1"),
-            _with_interval(r, "balanced_accuracy"),
-            _with_interval(r, "accuracy"),
-            f"{r['ece']:.3f} ({calibrated if not isinstance(calibrated, float) else round(calibrated, 3)})",
-            f"{r['coverage_at_limit']:.2f}",
-            f"{r['seconds']['train'] / 60:.1f}",
-            f"{sum(r['seconds'].values()) / 60:.1f}",
-            f"{max(r['peak_memory_mb'].values()):.0f}",
-        )
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    machines = sorted(
-        {f"{r['machine']['cpu']}, {r['machine']['cores']} cores, {r['machine']['memory_gb']} GB" for r in results}
-    )
-    lines += ["", "Machines: " + "; ".join(machines) + ".", ""]
-    (HERE / "RESULTS.md").write_text("\n".join(lines))
-
-
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", nargs="?", choices=sorted(SETS))
+    parser.add_argument("set", choices=sorted(SETS))
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
-    if arguments.set:
-        result = measure(arguments.set, arguments.preset, arguments.seed, arguments.overrides)
-        name = f"loop-{arguments.set}-{arguments.preset}-seed{arguments.seed}.json"
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
-        print(json.dumps(result, indent=1))
-    elif not arguments.table:
-        parser.error("name a data set, or --table")
-    write_table()
+    result = measure(arguments.set, arguments.preset, arguments.seed, arguments.overrides)
+    name = f"loop-{arguments.set}-{arguments.preset}-seed{arguments.seed}.json"
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import platform
 import random
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
 from data_contracts.ledger.connect import Ledger
@@ -53,7 +52,7 @@ from pipelines.steps.train import TrainRequest, train
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DATA = HERE.parents[2] / "shared" / "data"
+DATA = (HERE.parents[2] / "shared" / "data").resolve()
 UNLABELLED_SHARE = 0.10
 WRONG_SHARE = 0.02
 REPLICATES = 2000
@@ -198,11 +197,6 @@ def _answer(workspace: Workspace, data: BenchmarkSet, spoken: dict[str, str], tr
         append_events(ledger, events)
     corrected = sum(1 for event in events if event.action is Action.CORRECT)
     return {"labelled": len(events) - corrected, "corrected": corrected}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
 
 
 def replicates(result: dict[str, Any]) -> dict[str, Any]:

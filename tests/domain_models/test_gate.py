@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_contracts.profile import GateSettings
-from domain_models.gate import REQUIRED_LINEAGE, GateDecision, PairedPredictions, Rule, align, judge
+from domain_models.gate import REQUIRED_LINEAGE, GateDecision, PairedPredictions, Rule, judge
 
 CLASSES = ("a", "b", "c")
 KNOWN = {"dataset_version": "d-1", "taxonomy_version": 0, "profile_hash": "ff", "run_key": "r"}
@@ -232,10 +232,3 @@ def test_predictions_that_do_not_pair_are_refused() -> None:
             CLASSES,
             GateSettings(),
         )
-
-
-def test_columns_follow_the_wanted_classes() -> None:
-    aligned = align([[0.7, 0.3]], ["b", "a"], ["a", "b", "new"])
-    assert aligned.tolist() == [[0.3, 0.7, 0.0]]
-    with pytest.raises(ValueError, match="gone"):
-        align([[1.0]], ["gone"], ["a"])

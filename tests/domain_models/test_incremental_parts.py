@@ -10,7 +10,6 @@ import torch
 
 from domain_models.activation_cache import cached_maps
 from domain_models.distillation import remember
-from domain_models.gate import align
 from domain_models.replay import changed_weight, replay_sample, replay_size
 from domain_models.retraining_choice import ChangeFacts, Mode, choose_mode
 
@@ -106,11 +105,6 @@ def test_memory_is_zero_where_the_network_still_agrees_and_pulls_it_back_where_n
     assert moved.grad is not None
     assert moved.grad[0, 2] < 0 < moved.grad[0, 0]
     assert torch.equal(moved.grad[1], torch.zeros(3))
-
-
-def test_classes_that_were_joined_are_added_up_for_the_gate() -> None:
-    aligned = align([[0.2, 0.3, 0.5]], ["pit", "rust", "pit"], ["new", "pit", "rust"])
-    np.testing.assert_allclose(aligned, [[0.0, 0.7, 0.3]])
 
 
 def test_maps_are_computed_once_even_if_a_kill_tore_the_last_line(tmp_path: Path) -> None:

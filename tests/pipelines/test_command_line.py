@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.commands import done, tailsight
+from tests.small_disk import enlarge
+from tests.small_disk import small_disk as small_disk
 
 VERBS = [
     *("demo", "init", "ingest", "curate", "train", "evaluate", "promote", "rollback", "models"),
@@ -184,3 +186,17 @@ def test_the_workspace_may_come_from_the_environment(tmp_path: Path) -> None:
     )
     assert run.returncode == 0
     assert (folder / "tailsight.yaml").is_file()
+
+
+def test_a_full_disk_is_said_plainly_and_the_same_command_works_once_there_is_room(
+    small_disk: Path, new_images: Path
+) -> None:
+    workspace = small_disk / "workspace"
+    done(workspace, "init", "--profile", "generic")
+    refused = tailsight(workspace, "ingest", str(new_images), "--json")
+    assert refused.code == 1
+    assert f"disk of {workspace} is full (" in refused.json["error"]["what"]
+    assert "run the same command again" in refused.json["error"]["remedy"]
+    enlarge(small_disk, 200)
+    assert done(workspace, "ingest", str(new_images))["added"] > 0
+    assert done(workspace, "labels", "verify")["ok"]

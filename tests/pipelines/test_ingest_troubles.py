@@ -185,3 +185,16 @@ def test_globs_stay_within_a_folder_unless_told_otherwise(tmp_path: Path) -> Non
     assert set(discover(images / "a" / "00[!0].png").files) == {"001.png"}
     assert set(discover(images / "b[1]").files) == {"000.png", "001.png"}
     assert set(discover(images / "a" / "00?.png").files) == {"000.png", "001.png"}
+
+
+def test_rows_may_name_files_by_the_link_that_leads_to_their_folder(workspace: Workspace, tmp_path: Path) -> None:
+    images = class_folders(tmp_path / "store" / "images", {"x": 3})
+    link = tmp_path / "line-4"
+    link.symlink_to(tmp_path / "store")
+    (images / "way.png").symlink_to("/etc/hostname")
+    rows = [["image", "label"], *[[str(link / "images" / "x" / f"{number:03}.png"), "good"] for number in range(3)]]
+    rows.append([str(link / "images" / "way.png"), "good"])
+    table = write_csv(tmp_path / "labels.csv", rows)
+    report = take_in(workspace, link / "images", labels=table)
+    assert (report.added, report.unlabelled) == (3, 0)
+    assert "out of the folder" in reasons(report)["way.png"]

@@ -22,7 +22,7 @@ from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import Decider
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
-from pipelines.steps.model_classes import classes_today
+from pipelines.steps.model_classes import classes_today, shares_today
 from pipelines.steps.queue_scores import finished_scores, read_scores
 from pipelines.steps.score import ScoreReport, ScoreRequest, score
 from pipelines.steps.score_names import told_today
@@ -80,6 +80,24 @@ def test_what_changed_since_the_training_is_said_in_words() -> None:
     assert classes_today(THREE.names, 1, renamed(renamed(THREE, "ok", "good"), "good", "ok")).sentences("4") == []
 
 
+def test_what_a_model_says_is_told_of_the_classes_in_use() -> None:
+    own = np.array([[0.5, 0.1, 0.4]])
+
+    def told(taxonomy: Taxonomy, version: int | None = 1) -> dict[str, float]:
+        (row,) = own @ shares_today(THREE.names, version, taxonomy)
+        return {name: round(float(value), 9) for name, value in zip(taxonomy.names, row, strict=True)}
+
+    assert told(THREE) == {"crack": 0.5, "ok": 0.1, "pit": 0.4}
+    assert told(merged(THREE, ["crack"], "pit", events=0)) == {"ok": 0.1, "pit": 0.9}
+    parts = split(THREE, "crack", ["crack", "gap"], events=0)
+    assert told(parts) == {"crack": 0.25, "ok": 0.1, "pit": 0.4, "gap": 0.25}
+    assert told(parts, 2) == told(parts, None) == {"crack": 0.5, "ok": 0.1, "pit": 0.4, "gap": 0}
+    apart = split(THREE, "crack", ["gap", "tear"], events=0)
+    assert told(apart) == told(apart, None) == {"ok": 0.1, "pit": 0.4, "gap": 0.25, "tear": 0.25}
+    unheard = THREE.extended(["dent"])
+    assert told(unheard) == {"crack": 0.5, "ok": 0.1, "pit": 0.4, "dent": 0}
+
+
 def scored(workspace: Workspace, images: Path, out: Path) -> tuple[ScoreReport, pd.DataFrame]:
     report = score(workspace, ScoreRequest(images=str(images), out=out))
     return report, read_table(out, SCORES)
@@ -128,6 +146,14 @@ def test_scores_follow_the_names_of_today_without_being_computed_again(
     report, kept = scored(workspace, new_images, tmp_path / "e.parquet")
     pd.testing.assert_frame_equal(kept, before)
     assert report.remarks[0].startswith("'dots' was split into 'small', 'large', which model version 1 cannot tell")
+    with Ledger.open(workspace) as ledger:
+        today = current_taxonomy(ledger)
+    batches = read_scores(finished_scores(workspace, "1"), workspace=workspace, taxonomy=today, model_version="1")
+    said = batches.frame[[f"prob_{name}" for name in batches.classes]].to_numpy(dtype=np.float64)
+    told = pd.DataFrame(said @ batches.shares(today), columns=list(today.names))
+    assert np.allclose(told.sum(axis=1), 1)
+    assert np.allclose(told["small"], batches.frame["prob_dots"] / 2)
+    assert np.allclose(told["small"], told["large"])
 
 
 def test_a_data_set_that_is_reached_again_knows_the_names_used_in_between(curated: Path) -> None:

@@ -22,8 +22,8 @@ from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.labels import export_labels, import_labels, verify_labels
-from pipelines.steps.model_classes import indistinct, joined, remarks_on_model
-from pipelines.steps.predictions import Predictions
+from pipelines.steps.model_classes import indistinct, remarks_on_model
+from pipelines.steps.predictions import Predictions, joined
 from pipelines.steps.taxonomy import merge_classes, rename_class, split_class
 from tests.pipelines.picture_files import class_folders, save, take_in, write_csv
 

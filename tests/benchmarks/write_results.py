@@ -1,0 +1,119 @@
+"""Write RESULTS.md from the files in results/, and from nothing else.
+
+python tests/benchmarks/write_results.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from measure_retrain import pool
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+Cells = list[list[str]]
+
+
+def main() -> None:
+    """Write the tables of what was measured."""
+    parts = ["# Results", "", "Made by `python tests/benchmarks/write_results.py` from the files in `results/`."]
+    parts += ["Brackets: 95% bootstrap intervals, whole groups drawn. Splits are by group where the set has one.", ""]
+    for title, command, lines in (_loop(), _retrain(), _attention()):
+        if lines:
+            parts += [f"## {title}", "", f"`{command}`", "", *lines, ""]
+    parts += ["Machines: " + "; ".join(_machines()) + ".", ""]
+    (HERE / "RESULTS.md").write_text("\n".join(parts))
+
+
+def _loop() -> tuple[str, str, list[str]]:
+    columns = "set|preset|seed|test images|macro-F1|balanced accuracy|accuracy|ECE (of a calibrated model)"
+    columns += "|automatic at the limit|train, min|all verbs, min|peak memory, MB"
+    rows = []
+    for r in _read("loop-*.json"):
+        calibrated = r["ece_of_a_calibrated_model"]
+        rows.append(
+            [
+                r["set"],
+                r["preset"],
+                str(r["seed"]),
+                str(r["n"]),
+                *(_with_interval(r, key) for key in ("macro_f1", "balanced_accuracy", "accuracy")),
+                f"{r['ece']:.3f} ({calibrated:.3f})" if isinstance(calibrated, float) else f"{r['ece']:.3f}",
+                f"{r['coverage_at_limit']:.2f}",
+                f"{r['seconds']['train'] / 60:.1f}",
+                f"{sum(r['seconds'].values()) / 60:.1f}",
+                f"{max(r['peak_memory_mb'].values()):.0f}",
+            ]
+        )
+    command = "python tests/benchmarks/measure_loop.py SET --preset PRESET --seed N"
+    return "From images to a scored batch", command, _table(columns, rows)
+
+
+def _retrain() -> tuple[str, str, list[str]]:
+    table = pool(RESULTS)
+    columns = "set|splits|champion|incremental|full|incremental - full, points|lower 95% bound"
+    columns += "|incremental - champion, points|seconds incremental|seconds full|share (largest)"
+    rows = []
+    for name, found in [*table["sets"].items(), ("all", table["all"])]:
+        if found is None:
+            continue
+        against, champion, seconds = (
+            found[key] for key in ("incremental_minus_full", "incremental_minus_champion", "seconds")
+        )
+        rows.append(
+            [
+                name,
+                str(found["splits"]),
+                *(f"{found['macro_f1'][which]:.3f}" for which in ("champion", "incremental", "full")),
+                _points(against),
+                f"{100 * against['lower_95_bound']:+.1f}",
+                _points(champion),
+                *(f"{seconds[which]:.0f}" for which in ("incremental", "full")),
+                f"{found['share_of_seconds']:.3f} ({found['largest_share_of_seconds']:.3f})",
+            ]
+        )
+    command = "python tests/benchmarks/measure_retrain.py SET"
+    return "Incremental against full retraining, macro-F1", command, _table(columns, rows) if rows else []
+
+
+def _attention() -> tuple[str, str, list[str]]:
+    command = "python tests/benchmarks/measure_attention.py"
+    lines = []
+    for found in _read("attention-*.json"):
+        lines += [found["sentence"], ""]
+        for which in ("without", "with"):
+            scores = ", ".join(f"{value:.3f}" for value in found[f"macro_f1_{which}"])
+            lines.append(f"- {which}: macro-F1 on validation {scores}; {found[f'seconds_{which}']:.0f} s in all")
+    return "Attention, on the demo's solar cells", command, lines
+
+
+def _points(difference: dict[str, float]) -> str:
+    return f"{100 * difference['mean']:+.1f} ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
+
+
+def _with_interval(result: dict[str, Any], key: str) -> str:
+    interval = result.get(f"{key}_ci")
+    return f"{result[key]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _table(columns: str, rows: Cells) -> list[str]:
+    if not rows:
+        return []
+    head = columns.split("|")
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _read(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
+
+
+def _machines() -> list[str]:
+    found = [r["machine"] for r in (*_read("loop-*.json"), *_read("retrain-*-split*.json"), *_read("attention-*.json"))]
+    return sorted({f"{one['cpu']}, {one['cores']} cores, {one['memory_gb']} GB" for one in found})
+
+
+if __name__ == "__main__":
+    main()
