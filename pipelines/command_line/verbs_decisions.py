@@ -40,8 +40,8 @@ def export(
     import threading
 
     from pipelines.command_line.summaries_queue import summarise_decisions, summarise_deliveries
-    from pipelines.steps.decisions_export import export_decisions, sink_of
-    from pipelines.steps.deliveries import Receiver, follow_receivers, receivers_of
+    from pipelines.steps.decisions_export import sink_of
+    from pipelines.steps.deliveries import Receiver, export_to_all, follow_receivers, receivers_of
 
     workspace = workspace_in_use().require()
     if out is None and webhook is None and name is None and workspace.profile.sinks:
@@ -54,9 +54,7 @@ def export(
         progress.say(f"Decisions leave for {names} as they are made; Ctrl-C stops.")
         follow_receivers(workspace, receivers, progress, threading.Event())
         return
-    reports = [
-        export_decisions(workspace, receiver.name, receiver.write).model_dump(mode="json") for receiver in receivers
-    ]
+    reports = [report.model_dump(mode="json") for report in export_to_all(workspace, receivers)]
     if len(reports) == 1:
         emit(reports[0], summarise_decisions, as_json=json_output)
     else:

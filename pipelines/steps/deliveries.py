@@ -21,6 +21,7 @@ from data_contracts.review.sinks import CsvSink, WebhookSink
 from data_contracts.settings import read_variable
 from data_contracts.workspace import Workspace
 from pipelines.steps.automatic_decisions import publish_scored_batches
+from pipelines.steps.decisions_export import ExportReport, export_decisions
 from pipelines.steps.ledger import open_ledger
 
 PAUSE_SECONDS = 1.0
@@ -68,6 +69,29 @@ def _write_of(workspace: Workspace, sink: DecisionSink) -> Write:
             f"The address of the sink {sink.name!r} is no http or https address.",
             remedy="Give https://host/path, or env:NAME for an environment variable that holds it.",
         ) from None
+
+
+def export_to_all(workspace: Workspace, receivers: Sequence[Receiver]) -> list[ExportReport]:
+    """Hand everything that waits to each receiver once; one that takes nothing keeps no other from its decisions.
+
+    Raises:
+        TailsightError: some receiver took nothing, said after all have had their turn.
+    """
+    reports, failures = [], []
+    for receiver in receivers:
+        try:
+            reports.append(export_decisions(workspace, receiver.name, receiver.write))
+        except TailsightError as error:
+            failures.append((receiver.name, error))
+    if len(failures) == 1 and len(receivers) == 1:
+        raise failures[0][1]
+    if failures:
+        raise TailsightError(
+            " ".join(f"{name}: {error.what}" for name, error in failures),
+            cause=f"{len(reports)} of {len(receivers)} receivers took everything.",
+            remedy="Nothing is lost; the same command hands over what waits.",
+        )
+    return reports
 
 
 def follow_receivers(

@@ -33,7 +33,7 @@ from data_contracts.vocabulary import Action
 from data_contracts.workspace import Workspace
 from pipelines.steps import deliveries
 from pipelines.steps.decisions_export import sink_of
-from pipelines.steps.deliveries import follow_receivers, receivers_of
+from pipelines.steps.deliveries import export_to_all, follow_receivers, receivers_of
 from tests.pipelines.commands import done
 from tests.pipelines.receiver import SECRET, Line, receiving
 from tests.pipelines.up_process import gone, until, up
@@ -154,6 +154,19 @@ def test_a_receiver_that_is_down_for_a_while_gets_everything_once_and_keeps_nobo
     assert "mes: The webhook at 127.0.0.1 answered 503" in said
     assert "mes: it works again." in said
     assert not [word for word in (SECRET, "L0", "image", "pit", *ids) if word in said]
+
+
+def test_a_receiver_that_takes_nothing_keeps_no_other_from_an_export(workspace: Workspace, line: Line) -> None:
+    name_sinks(workspace, {"name": "mes", "webhook": line.address}, {"name": "line-3", "csv": "decisions.csv"})
+    line.answers = [503]
+    with Ledger.open(workspace) as ledger:
+        put_questions(ledger, workspace.folder, 2)
+        answer(ledger, range(2))
+    with pytest.raises(TailsightError, match=r"^mes: The webhook .* 503.* 1 of 2 receivers took everything"):
+        export_to_all(workspace, receivers_of(workspace))
+    assert (len(rows_of(workspace.folder / "decisions.csv")), line.kept) == (2, [])
+    assert [report.delivered for report in export_to_all(workspace, receivers_of(workspace))] == [2, 0]
+    assert len(line.kept) == 2
 
 
 def test_the_pauses_grow_up_to_a_limit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
