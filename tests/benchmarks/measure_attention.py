@@ -50,7 +50,9 @@ def main() -> None:
     ingest(workspace, IngestRequest(images=images.labelled, labels=images.labels, who="benchmark"), silent)
     curate(workspace)
     dataset, manifest = load_dataset(workspace)
-    request = TrainRequest(preset="standard", overrides=(f"epochs={arguments.epochs}", "second_stage=none"))
+    request = TrainRequest(
+        preset="standard", overrides=(f"epochs={arguments.epochs}", "second_stage=none", "cross_fit_folds=0")
+    )
     config, sentences = plan(workspace, request, manifest, workspace.profile)
     labelled = manifest[manifest["split"].isin(["train", "val"])]
     with Ledger.open(workspace) as ledger:

@@ -90,7 +90,7 @@ def test_the_history_of_an_image_is_found_by_its_serial_undo_included(site: Work
     lea.answer("z")
     lea.wait_until_saved()
     lea.go_to("Audit")
-    lea.page.get_by_role("textbox").fill("SN-00000")
+    lea.page.get_by_role("textbox", name="Find an image").fill("SN-00000")
     lea.page.keyboard.press("Enter")
     expect(lea.page.get_by_text("serial: SN-00000")).to_be_visible()
     expect(lea.page.get_by_test_id("stTable")).to_be_visible()
