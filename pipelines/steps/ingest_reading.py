@@ -12,10 +12,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from data_contracts.blobs import image_id_of
-from data_contracts.errors import UnreadableImage
+from data_contracts.errors import TailsightError, UnreadableImage
 from data_contracts.image_formats import EXTENSIONS, sniff, with_article
 from data_contracts.imaging import decode
 from data_contracts.perceptual import perceptual_hash
@@ -69,6 +70,9 @@ def read_files(orders: Sequence[ReadOrder], processes: int) -> Iterator[ReadFile
     """Read files, with several processes where that pays; results come in order, a few chunks ahead.
 
     A file that kills its worker (a defect of a decoder) is set aside, and the others are read again.
+
+    Raises:
+        TailsightError: no worker can be started here, so nothing can be said about the files.
     """
     if processes <= 1 or len(orders) < _SERIAL_BELOW:
         yield from map(read_file, orders)
@@ -79,6 +83,7 @@ def read_files(orders: Sequence[ReadOrder], processes: int) -> Iterator[ReadFile
         alone = deque([order] for order in suspects)  # one of them kills its worker; alone, it takes no other with it
         while alone:
             for order in (yield from _read_chunks(alone, 1, ahead=1)):
+                _require_workers()
                 reason = "The decoder crashed on this file; it is damaged or made to do harm."
                 yield ReadFile(order.path, kind=QuarantineKind.UNREADABLE, reason=reason)
 
@@ -185,11 +190,8 @@ def _read_chunks(
 
     Returns the orders that were under way when a worker died (then the rest stays in ``waiting``), else none.
     """
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([__name__])
     running: deque[tuple[list[ReadOrder], Future[list[ReadFile]]]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(processes, mp_context=_context(), initializer=_start_worker) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < ahead:
@@ -203,6 +205,31 @@ def _read_chunks(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     return []
+
+
+def _require_workers() -> None:
+    """Make sure that it was the file that killed its worker: one that has no file to read must live.
+
+    Raises:
+        TailsightError: that one died, too.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=_context(), initializer=_start_worker) as pool:
+            pool.submit(os.getpid).result()
+    except BrokenProcessPool:
+        raise TailsightError(
+            "Processes that read images die as soon as they are started.",
+            cause="Memory is short, a limit forbids them, or a script called Tailsight outside of "
+            "`if __name__ == '__main__':`.",
+            remedy="Put that right, or set TAILSIGHT_PROCESSES=1 to read in one process.",
+        ) from None
+
+
+def _context() -> BaseContext:
+    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])
+    return context
 
 
 def _read_chunk(orders: list[ReadOrder]) -> list[ReadFile]:

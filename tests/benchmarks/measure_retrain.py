@@ -2,6 +2,7 @@
 
     python tests/benchmarks/measure_retrain.py elpv x-sdd ham10000      five splits of each, then the table
     python tests/benchmarks/measure_retrain.py x-sdd --splits 1
+    python tests/benchmarks/measure_retrain.py ham10000 --share 0.33       a third of the groups, drawn for each split
     python tests/benchmarks/measure_retrain.py --images DIR --labels CSV --name tiny --splits 2 --set epochs=2
     python tests/benchmarks/measure_retrain.py --pool                    only the table, from what was measured
 
@@ -20,7 +21,7 @@ import json
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,15 @@ def _csv_rows(path: Path, folder: Path, group: str) -> list[tuple[str, str, str]
     return found
 
 
+def drawn(data: BenchmarkSet, share: float, split: int) -> BenchmarkSet:
+    """A share of the groups, whole ones, drawn by the number of the split."""
+    if share >= 1:
+        return data
+    groups = sorted({group or path for path, _, group in data.rows})
+    kept = set(random.Random(f"share {split}").sample(groups, round(share * len(groups))))
+    return replace(data, rows=[row for row in data.rows if (row[2] or row[0]) in kept])
+
+
 def measure(name: str, data: BenchmarkSet, split: int, preset: str, overrides: tuple[str, ...], place: Path) -> Any:
     """One split of one set: train the champion, learn what changed both ways, judge both."""
     workspace = Workspace(place / f"{name}-{split}")
@@ -144,6 +154,7 @@ def measure(name: str, data: BenchmarkSet, split: int, preset: str, overrides: t
     return {
         "set": name,
         "split": split,
+        "images": len(data.rows),
         "preset": preset,
         "overrides": list(overrides),
         "classes": list(one.classes),
@@ -238,6 +249,7 @@ def pooled(results: list[dict[str, Any]]) -> dict[str, Any]:
     differences = [item["points"]["incremental"] - item["points"]["full"] for item in found]
     return {
         "splits": len(results),
+        "images": round(float(np.mean([result["images"] for result in results]))),
         "macro_f1": {
             name: float(np.mean([item["points"][name] for item in found]))
             for name in ("champion", "incremental", "full")
@@ -266,6 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="elpv|x-sdd|ham10000")
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--share", type=float, default=1.0, help="of the groups, so that a large set takes less time")
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--images", type=Path)
@@ -283,7 +296,8 @@ def main() -> None:
             if path.exists():
                 continue
             with tempfile.TemporaryDirectory(prefix="tailsight-retrain-") as place:
-                result = measure(name, data, split, arguments.preset, tuple(arguments.overrides), Path(place))
+                part = drawn(data, arguments.share, split)
+                result = measure(name, part, split, arguments.preset, tuple(arguments.overrides), Path(place))
             path.write_text(json.dumps(result) + "\n")
             print(json.dumps({"set": name, "split": split, **pooled([result])}), file=sys.stderr)
     table = pool(arguments.results)

@@ -54,7 +54,7 @@ def _loop() -> tuple[str, str, list[str]]:
 
 def _retrain() -> tuple[str, str, list[str]]:
     table = pool(RESULTS)
-    columns = "set|splits|champion|incremental|full|incremental - full, points|lower 95% bound"
+    columns = "set|splits|images|champion|incremental|full|incremental - full, points|lower 95% bound"
     columns += "|incremental - champion, points|seconds incremental|seconds full|share (largest)"
     rows = []
     for name, found in [*table["sets"].items(), ("all", table["all"])]:
@@ -67,6 +67,7 @@ def _retrain() -> tuple[str, str, list[str]]:
             [
                 name,
                 str(found["splits"]),
+                str(found["images"]),
                 *(f"{found['macro_f1'][which]:.3f}" for which in ("champion", "incremental", "full")),
                 _points(against),
                 f"{100 * against['lower_95_bound']:+.1f}",

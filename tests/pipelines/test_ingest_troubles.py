@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -198,3 +200,19 @@ def test_rows_may_name_files_by_the_link_that_leads_to_their_folder(workspace: W
     report = take_in(workspace, link / "images", labels=table)
     assert (report.added, report.unlabelled) == (3, 0)
     assert "out of the folder" in reasons(report)["way.png"]
+
+
+def test_where_no_reading_process_can_live_no_file_is_blamed(tmp_path: Path) -> None:
+    images = class_folders(tmp_path / "images", {"ok": 80})
+    script = tmp_path / "script.py"  # its workers would run it again, and die of that
+    script.write_text(
+        "from pathlib import Path\n"
+        "from pipelines.steps.ingest_reading import ReadOrder, read_files\n"
+        f"orders = [ReadOrder({str(images)!r}, f'ok/{{n:03}}.png', 100.0) for n in range(80)]\n"
+        "for file in read_files(orders, 2):\n"
+        "    print(file.path)\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert run.stdout == ""
+    assert "TailsightError: Processes that read images die as soon as they are started." in run.stderr
+    assert "TAILSIGHT_PROCESSES=1" in run.stderr
