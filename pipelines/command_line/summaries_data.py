@@ -35,7 +35,8 @@ def summarise_ingest(report: Mapping[str, Any], console: Console) -> None:
                 console.print(f"  ... and {len(items) - SHOWN:,} more; --json lists all.", markup=False)
     for warning in report.get("warnings", []):
         console.print(f"Note: {warning}", markup=False, soft_wrap=True)
-    console.print("Next: tailsight curate", markup=False)
+    if report["added"] or report["already_known"]:
+        console.print("Next: tailsight curate", markup=False)
 
 
 def _label_error(item: Mapping[str, Any]) -> str:

@@ -200,3 +200,11 @@ def test_a_full_disk_is_said_plainly_and_the_same_command_works_once_there_is_ro
     enlarge(small_disk, 200)
     assert done(workspace, "ingest", str(new_images))["added"] > 0
     assert done(workspace, "labels", "verify")["ok"]
+
+
+def test_an_empty_folder_leads_nowhere_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    done(tmp_path / "w", "init", "--profile", "generic")
+    answer = tailsight(tmp_path / "w", "ingest", str(tmp_path / "images"))
+    assert "No image was taken in; check the path." in answer.stdout
+    assert "Next:" not in answer.stdout
