@@ -14,7 +14,8 @@ NEEDED_MB = 50
 """With less, a run cannot even write down how it ended."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_FULL_DATABASE = ("database or disk is full", "disk I/O error")
+_FULL_DATABASE = "database or disk is full"
+_FAILED_WRITE = "disk I/O error"  # of SQLite: a full disk or a failing one
 
 
 def require_space(folder: Path) -> None:
@@ -23,9 +24,7 @@ def require_space(folder: Path) -> None:
     Raises:
         NoSpace: less than :data:`NEEDED_MB` are free.
     """
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < NEEDED_MB * 2**20:
+    if _free_mb(folder) < NEEDED_MB:
         raise no_space(folder)
 
 
@@ -56,7 +55,8 @@ def space_error(error: BaseException, folder: Path) -> NoSpace | None:
             return cause
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return no_space(folder, cause.filename)
-        if any(words in str(cause) for words in _FULL_DATABASE):
+        said = str(cause)
+        if _FULL_DATABASE in said or (_FAILED_WRITE in said and _free_mb(folder) < NEEDED_MB):
             return no_space(folder)
         cause = cause.__cause__ or cause.__context__
     return None
@@ -64,12 +64,18 @@ def space_error(error: BaseException, folder: Path) -> NoSpace | None:
 
 def no_space(folder: Path, file: object = None) -> NoSpace:
     """The error of a full disk; ``file`` is what could not be written."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free / 2**20
     what = f"{file} could not be written: the" if file else "The"
     return NoSpace(
-        f"{what} disk of {existing} is full ({free:,.0f} MB free).",
+        f"{what} disk of {_existing(folder)} is full ({_free_mb(folder):,.0f} MB free).",
         cause="What was done before is kept.",
         remedy="Free some room (`tailsight doctor` says how much is wanted), then run the same command again: it goes "
         "on where it stopped.",
     )
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _free_mb(folder: Path) -> float:
+    return shutil.disk_usage(_existing(folder)).free / 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_a_write_to_a_full_disk_is_known_by_whatever_came_of_it(tmp_path: Path) 
     assert f"disk of {tmp_path} is full" in found.what
     assert "same command again" in str(found.remedy)
     assert space_error(ValueError("of something else"), tmp_path) is None
+
+
+def test_a_failing_disk_is_not_called_full(small_disk: Path, tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    assert space_error(error, tmp_path) is None
+    assert space_error(error, small_disk) is not None  # the same words where there is next to no room
 
 
 def test_nothing_begins_where_there_is_next_to_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
