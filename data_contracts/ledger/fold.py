@@ -13,8 +13,9 @@ The rules, in full:
    of a class that was split since leaves its subject unlabelled, until an answer of any source, later than the split,
    says which of the new classes it is; of several such answers rules 3 to 5 choose. See
    :mod:`data_contracts.taxonomy_changes`.
-8. The readings of a task that is disputed count for nothing, labels and ``bad_image`` alike: what counted without them
-   goes on counting, until an adjudication that stands ends the dispute.
+8. The readings of a task count together or not at all, labels and ``bad_image`` alike: while a task waits for another
+   reading, and while its readings differ, what counted without them goes on counting. As many readings as the task
+   requires, saying the same, or an adjudication that stands, end that.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ FOLD_COLUMNS = ("subject_kind", "subject_id", "label", "source", "who", "at", "c
 _SUBJECT = ["subject_kind", "subject_id"]
 _FACTS = ("label", "source", "who", "at", "certainty", "event_id")
 _STRENGTH = {source.value: source.strength for source in Source}
+_UNDECIDED = (TaskState.ANSWERED.value, TaskState.DISPUTED.value)
 _LABELLING = {action.value for action in LABELLING}
 
 Event = Mapping[str, Any]
@@ -129,9 +131,12 @@ def counts(event: Event) -> bool:
     return event["action"] in _LABELLING or event["action"] == Action.BAD_IMAGE
 
 
-def disputed_tasks(connection: Connection, task_ids: Iterable[str] | None = None) -> frozenset[str]:
-    """Ids of the tasks whose readings differ and wait for an adjudicator; of ``task_ids`` only, where given."""
-    query = select(REVIEW_TASK.c.task_id).where(REVIEW_TASK.c.state == TaskState.DISPUTED.value)
+def undecided_tasks(connection: Connection, task_ids: Iterable[str] | None = None) -> frozenset[str]:
+    """Ids of the tasks with readings that decide nothing yet (rule 8); of ``task_ids`` only, where given.
+
+    Either another reading is missing, or those that there are differ and wait for an adjudicator.
+    """
+    query = select(REVIEW_TASK.c.task_id).where(REVIEW_TASK.c.state.in_(_UNDECIDED))
     rows = (
         connection.execute(query)
         if task_ids is None
@@ -161,7 +166,7 @@ def without_readings_of(tasks: Collection[str], events: pd.DataFrame) -> pd.Data
 def standings(events: Iterable[Event]) -> dict[tuple[str, str], Standing]:
     """Where each subject stands, by (subject kind, subject id); ``events`` in the order of the ledger.
 
-    They come without the readings of disputed tasks (rule 8).
+    They come without the readings of undecided tasks (rule 8).
     """
     listed = list(events)
     cancelled = cancelled_events((e["event_id"], e["undoes"]) for e in listed if e["action"] == Action.UNDO)
@@ -176,7 +181,7 @@ def fold_labels(events: pd.DataFrame) -> pd.DataFrame:
     """The current label of every subject that has one, or is marked as a bad image.
 
     Args:
-        events: columns of :func:`~data_contracts.ledger.events.events_frame`, without the readings of disputed tasks
+        events: columns of :func:`~data_contracts.ledger.events.events_frame`, without the readings of undecided tasks
             (see :func:`without_readings_of`); any row order.
 
     Returns:
@@ -216,7 +221,7 @@ def _bad_images(events: pd.DataFrame) -> pd.DataFrame:
 def current_labels(ledger: Ledger) -> pd.DataFrame:
     """:func:`fold_labels` of the whole ledger: labels as they were said, of images and of groups."""
     with ledger.reading() as connection:
-        return fold_labels(without_readings_of(disputed_tasks(connection), event_frame_of(connection)))
+        return fold_labels(without_readings_of(undecided_tasks(connection), event_frame_of(connection)))
 
 
 def image_answers(ledger: Ledger) -> pd.DataFrame:
@@ -229,7 +234,7 @@ def image_answers(ledger: Ledger) -> pd.DataFrame:
         has said yet which of the new ones it is (``label`` is null then).
     """
     with ledger.reading() as connection:
-        events = without_readings_of(disputed_tasks(connection), event_frame_of(connection))
+        events = without_readings_of(undecided_tasks(connection), event_frame_of(connection))
         query = select(IMAGE.c.image_id, IMAGE.c.group_id).order_by(IMAGE.c.image_id)
         images = pd.DataFrame(connection.execute(query).all(), columns=["image_id", "group_id"], dtype=object)
         taxonomy = taxonomy_in(connection)

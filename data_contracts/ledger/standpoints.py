@@ -13,10 +13,10 @@ from data_contracts.ledger.fold import (
     Standing,
     cancelled_events,
     counts,
-    disputed_tasks,
     is_reading_of,
     settled,
     standings,
+    undecided_tasks,
 )
 from data_contracts.ledger.lookups import rows_where_in
 from data_contracts.ledger.tables import IMAGE, LABEL_EVENT
@@ -31,7 +31,7 @@ Subject = tuple[str, str]
 class Standpoints:
     """Events and standing of the subjects of a batch, and of the groups of its images.
 
-    ``unheard`` are tasks whose readings do not count: they are disputed, or left out on purpose.
+    ``unheard`` are tasks whose readings do not count: they decide nothing yet, or are left out on purpose.
     """
 
     events: dict[Subject, list[Row]]
@@ -58,7 +58,7 @@ class Standpoints:
             if (row.subject_kind, row.subject_id) in wanted:
                 events[row.subject_kind, row.subject_id].append(dict(row._mapping))
         of_tasks = {row["task_id"] for rows in events.values() for row in rows if row["task_id"] is not None}
-        unheard = disputed_tasks(connection, of_tasks) | ({without_task} if without_task is not None else set())
+        unheard = undecided_tasks(connection, of_tasks) | ({without_task} if without_task is not None else set())
         standing = standings(row for rows in events.values() for row in rows if not is_reading_of(row, unheard))
         return cls(events, standing, group_of, taxonomy_in(connection), unheard)
 

@@ -1,9 +1,10 @@
-"""A task whose readings differ says nothing of its image until it is adjudicated: neither label nor decision."""
+"""A task says nothing of its image, neither label nor decision, while a reading is missing or its readings differ."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -41,6 +42,24 @@ def people(ledger: Ledger) -> None:
 def holds(ledger: Ledger) -> list[tuple[str | None, bool]]:
     """Label and bad mark of every image, in the order of their ids."""
     return [(row.label, row.bad_image) for row in image_answers(ledger).itertuples()]
+
+
+@pytest.mark.parametrize(("label", "action"), [("pit", Action.LABEL), (None, Action.BAD_IMAGE)])
+def test_the_first_of_two_readings_decides_nothing(
+    ledger: Ledger, queue: Queue, say: Say, answer: NewEvent, label: str | None, action: Action
+) -> None:
+    (task_id,) = queue(ledger, "a", readings_required=2, blind=True)
+    subject = tasks_frame(ledger)["subject_id"][0]
+    append_events(ledger, [answer(subject, "scratch", action=Action.IMPORT, source=Source.IMPORT)])
+    assert decide(ledger, "ann", say(task_id, label, action=action)).task_state == TaskState.ANSWERED
+    assert holds(ledger) == [("scratch", False)]
+    second = decide(ledger, "bob", say(task_id, label, action=action))
+    assert second.task_state == TaskState.CLOSED
+    assert holds(ledger) == [(label or "scratch", label is None)]
+    assert events_frame(ledger)["previous_label"].tolist() == [None, "scratch", "scratch"]
+    undo(ledger, "bob", second.event_id, request_id="y")
+    assert holds(ledger) == [("scratch", False)], "with one reading left it decides nothing again"
+    assert [d.taken_back for d in decisions(ledger)] == [False, True]
 
 
 def test_differing_readings_leave_an_unlabelled_image_without_a_label(ledger: Ledger, queue: Queue, say: Say) -> None:
@@ -127,9 +146,14 @@ def test_a_class_that_was_renamed_between_two_readings_makes_no_dispute(ledger: 
     assert [d.verdict for d in decisions(ledger)] == ["fracture"]
 
 
+def undecided(ledger: Ledger) -> pd.DataFrame:
+    """Tasks with a reading too few, or readings that differ; whoever holds them, their leases are over."""
+    return tasks_frame(ledger, [TaskState.ANSWERED, TaskState.DISPUTED], now=datetime(2100, 1, 1, tzinfo=UTC))
+
+
 def by_definition(ledger: Ledger) -> list[tuple[str | None, bool]]:
-    """The rule written down once more, plainly: the fold of everything but the readings of disputed tasks."""
-    tasks = tasks_frame(ledger, [TaskState.DISPUTED])
+    """The rule written down once more, plainly: the fold of everything but the readings of undecided tasks."""
+    tasks = undecided(ledger)
     events = events_frame(ledger)
     kept = [
         not (row.task_id in set(tasks["task_id"]) and row.source == "reader" and row.action != "undo")
@@ -154,7 +178,7 @@ STEP = st.tuples(
 
 @given(st.lists(STEP, min_size=4, max_size=12))
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_whatever_people_do_no_disputed_reading_is_a_label(
+def test_whatever_people_do_no_reading_of_an_undecided_task_is_a_label(
     staffed: Callable[[], AbstractContextManager[Ledger]],
     queue: Queue,
     say: Say,
@@ -186,5 +210,5 @@ def test_whatever_people_do_no_disputed_reading_is_a_label(
                 continue
             assert holds(ledger) == by_definition(ledger)
             final = {d.subject_id: d for d in decisions(ledger) if d.subject_kind == SubjectKind.IMAGE}
-            for task in tasks_frame(ledger, [TaskState.DISPUTED]).itertuples():
+            for task in undecided(ledger).itertuples():
                 assert task.subject_id not in final or final[task.subject_id].taken_back
