@@ -22,7 +22,7 @@ from data_contracts.ledger.tables import IMAGE
 from data_contracts.ledger.tables_review import LEASE, REVIEW_ROUND, REVIEW_TASK, SERVED
 from data_contracts.review.records import NewTask, ReviewTask, RoundReport
 from data_contracts.review.task_rows import UNSETTLED, TaskRow, row_of, tasks_of
-from data_contracts.vocabulary import Purpose, SubjectKind, TaskKind, TaskState
+from data_contracts.vocabulary import Purpose, ReviewReason, SubjectKind, TaskKind, TaskState
 
 _STILL_QUEUED = (*UNSETTLED, TaskState.DISPUTED.value)
 
@@ -156,6 +156,23 @@ def tasks_frame(
     if states is not None:
         frame = frame[frame["state"].isin([TaskState(state).value for state in states])]
     return frame.reset_index(drop=True)
+
+
+def drawn_by_audit(tasks: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows of :func:`tasks_frame` a random audit drew: their answers measure, and teach nothing."""
+    return (tasks["purpose"] == Purpose.AUDIT.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
+
+
+def asked_about(images: pd.DataFrame, tasks: pd.DataFrame) -> pd.Series[bool]:
+    """Which images some of the tasks are about, by themselves or with their group.
+
+    Args:
+        images: with ``image_id`` and ``group``.
+        tasks: rows of :func:`tasks_frame`.
+    """
+    alone = tasks.loc[tasks["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"]
+    groups = tasks.loc[tasks["subject_kind"] == SubjectKind.GROUP.value, "subject_id"]
+    return images["image_id"].isin(alone) | images["group"].isin(groups)
 
 
 def rounds_frame(ledger: Ledger) -> pd.DataFrame:

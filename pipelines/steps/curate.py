@@ -19,12 +19,12 @@ from data_contracts.ledger.splits import assign_splits, split_assignments
 from data_contracts.ledger.taxonomies import follow_profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.review.tasks import tasks_frame
+from data_contracts.review.tasks import asked_about, drawn_by_audit, tasks_frame
 from data_contracts.set_aside import components_set_aside
 from data_contracts.settings import read_settings
 from data_contracts.splitting import DEFAULT_FRACTIONS, Candidate, SplitResult, components, split_images, thirds
 from data_contracts.taxonomy import Taxonomy
-from data_contracts.vocabulary import LABELLED_SPLITS, ConflictKind, Purpose, ReviewReason, Split, SubjectKind
+from data_contracts.vocabulary import LABELLED_SPLITS, ConflictKind, Purpose, Split, SubjectKind
 from data_contracts.workspace import Workspace
 from pipelines.steps.curate_sentences import imbalance_of, sentences_of, split_counts
 from pipelines.steps.dataset import manifest_hash, read_dataset, version_name, write_dataset
@@ -176,16 +176,13 @@ def _asked_about(ledger: Ledger, items: pd.DataFrame) -> tuple[pd.Series[bool], 
     along. What chance has drawn is one, whatever else was asked about it.
     """
     tasks = tasks_frame(ledger)
-    audit = (tasks["purpose"] == Purpose.AUDIT.value) | (tasks["reason"] == ReviewReason.RANDOM_AUDIT.value)
+    audit = drawn_by_audit(tasks)
     selected = ~audit & (tasks["purpose"] == Purpose.REVIEW.value)
-
-    def named(part: pd.DataFrame) -> pd.Series[bool]:
-        images = part.loc[part["subject_kind"] == SubjectKind.IMAGE.value, "subject_id"]
-        groups = part.loc[part["subject_kind"] == SubjectKind.GROUP.value, "subject_id"]
-        return items["image_id"].isin(images) | items["group"].isin(groups)
-
-    audited = named(tasks[audit])
-    return named(tasks[selected]) & ~audited & ~named(tasks[tasks["purpose"] == Purpose.STUDY.value]), audited
+    audited, studied = (
+        asked_about(items, tasks[audit]),
+        asked_about(items, tasks[tasks["purpose"] == Purpose.STUDY.value]),
+    )
+    return asked_about(items, tasks[selected]) & ~audited & ~studied, audited
 
 
 def _candidates(items: pd.DataFrame) -> list[Candidate]:

@@ -13,7 +13,9 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.datasets import dataset
 from data_contracts.ledger.events import events_frame, head
 from data_contracts.ledger.fold import image_answers
+from data_contracts.ledger.images import images_frame
 from data_contracts.profile import RetrainSettings
+from data_contracts.review.tasks import asked_about, drawn_by_audit, tasks_frame
 from data_contracts.vocabulary import Source
 from data_contracts.workspace import Workspace
 from pipelines.steps.ledger import open_ledger
@@ -24,7 +26,8 @@ class NewAnswers(BaseModel):
     """What people answered after one place in the ledger.
 
     ``images`` have an answer that holds now and was given since (an answer that was undone is none); ``per_class``
-    splits them by label; ``bad_images`` were marked unusable. ``last_at`` is when anybody last said anything.
+    splits them by label; ``bad_images`` were marked unusable; ``audited`` have such an answer too, but a random audit
+    drew them: they measure, and no model learns them. ``last_at`` is when anybody last said anything.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +37,7 @@ class NewAnswers(BaseModel):
     images: int = Field(ge=0)
     per_class: dict[str, int]
     bad_images: int = Field(ge=0)
+    audited: int = Field(default=0, ge=0)
     last_at: datetime | None
 
 
@@ -55,6 +59,8 @@ def readiness(answers: NewAnswers, settings: RetrainSettings, now: datetime) -> 
     counts = sorted(answers.per_class.items(), key=lambda item: (-item[1], item[0]))
     full = [name for name, count in counts if count >= settings.new_labels_per_class]
     total = f"{answers.images} of {settings.new_labels} new answers"
+    if answers.audited:
+        total += f" ({answers.audited} more, drawn by a random audit, only measure)"
     if answers.images < settings.new_labels and not full:
         most = (
             f"; most in one class: {counts[0][1]} of {settings.new_labels_per_class} ({counts[0][0]})" if counts else ""
@@ -87,6 +93,10 @@ def answers_since(ledger: Ledger, since: int) -> NewAnswers:
     spoken = later[later["source"] != Source.IMPORT.value]
     answers = image_answers(ledger)
     given = answers[answers["event_id"].isin(set(spoken["event_id"]))]
+    tasks, images = tasks_frame(ledger), images_frame(ledger)
+    audited = images.loc[asked_about(images, tasks[drawn_by_audit(tasks)]), "image_id"]
+    measures = given["image_id"].isin(set(audited))
+    given, only_measured = given[~measures], int(measures.sum())
     counts = given["label"].dropna().value_counts()
     return NewAnswers(
         since=since,
@@ -94,6 +104,7 @@ def answers_since(ledger: Ledger, since: int) -> NewAnswers:
         images=len(given),
         per_class={str(name): int(count) for name, count in counts.items()},
         bad_images=int(answers.loc[answers["bad_image"], "image_id"].isin(set(spoken["subject_id"])).sum()),
+        audited=only_measured,
         last_at=spoken["at"].max().to_pydatetime() if len(spoken) else None,
     )
 

@@ -21,8 +21,10 @@ from data_contracts.ledger.fold import image_answers
 from data_contracts.ledger.promotions import promotions
 from data_contracts.profile import RetrainSettings
 from data_contracts.records import LabelEvent, NewLabelEvent
+from data_contracts.review.records import NewTask
 from data_contracts.review.roles import sign_in
-from data_contracts.vocabulary import Action, Alias, Source
+from data_contracts.review.tasks import add_round
+from data_contracts.vocabulary import Action, Alias, Purpose, Source
 from data_contracts.workspace import Workspace
 from pipelines.definitions.build import build_definitions
 from pipelines.definitions.instance import open_instance
@@ -104,6 +106,23 @@ def test_only_what_people_said_since_and_did_not_take_back_counts(promoted: Path
         assert answers_since(ledger, new.head).images == 0
     _, verdict = look(workspace, 0, datetime.now(UTC))
     assert verdict.sentence.startswith("4 of 50 new answers; most in one class: 4 of 10 (stripes).")
+
+
+def test_answers_to_a_random_audit_measure_and_train_nothing(promoted: Path) -> None:
+    workspace = eager(promoted, new_labels=3, debounce_seconds=0)
+    learned = newest_learned(workspace) or 0
+    events = correct(workspace, 3)
+    with Ledger.open(workspace) as ledger:
+        audits = [
+            NewTask(subject_id=event.subject_id, reason="random_audit", purpose=Purpose.AUDIT, blind=True)
+            for event in events[:2]
+        ]
+        add_round(ledger, audits, round_id="1", model_version="1", strategy="mix", budget=None, seed=0)
+        new = answers_since(ledger, learned)
+        assert (new.images, new.per_class, new.audited) == (1, {"stripes": 1}, 2)
+    waiting = tick(workspace, "answers_to_learn")
+    assert not waiting.run_requests
+    assert waiting.skip_message.startswith("1 of 3 new answers (2 more, drawn by a random audit, only measure);")
 
 
 def test_without_a_model_the_sensor_says_so(curated: Path) -> None:
