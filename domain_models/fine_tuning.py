@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
 from domain_models.batches import Batches
+from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.linear_probe import validation_score
 from domain_models.losses import LOSSES, Loss, soft_targets
@@ -62,6 +63,7 @@ def fine_tune(
     epochs: int,
     validate: Validation | None,
     memory: Memory | None = None,
+    give_up_above: float | None = None,
     checkpoint: Path | None = None,
     owner: str = "",
     progress: Progress = SILENT,
@@ -80,6 +82,7 @@ def fine_tune(
         epochs: how many at most.
         validate: scores the network after each epoch; ``None`` keeps the last epoch.
         memory: added to the loss of each image; not with MixUp or CutMix, whose inputs are no image's.
+        give_up_above: training ends after its first epoch where the calibrated log-loss of ``validate`` is above this.
         checkpoint: where to save each epoch; ``None`` does not.
         owner: key of configuration and data; see :mod:`~domain_models.checkpoints`.
         progress: told of each image, with loss and images per second.
@@ -87,7 +90,7 @@ def fine_tune(
     """
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory)
+    run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above)
     state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
     if state is not None:
         run.restore(state)
@@ -98,7 +101,7 @@ def fine_tune(
     used = int((weights > 0).sum())
     with progress.step(what, total=epochs * used) as step:
         step.advance(run.epoch * used)
-        while run.epoch < epochs and run.epochs_without_gain < config.early_stopping:
+        while run.epoch < epochs and run.epochs_without_gain < config.early_stopping and not run.hopeless:
             started = time.perf_counter()
             loss = run.train_epoch(lambda n, note: step.advance(n, note))
             seconds = time.perf_counter() - started
@@ -123,13 +126,15 @@ class _Run:
         inputs_are_maps: bool,
         epochs: int,
         memory: Memory | None,
+        give_up_above: float | None,
     ) -> None:
+        self.give_up_above = give_up_above
         self.network, self.frozen, self.batches, self.memory = network, frozen, batches, memory
         self.labels, self.weights, self.config = labels, weights, config
         self.part = suffix_of(network, frozen) if inputs_are_maps else network
         self.counts = np.bincount(labels[weights > 0], minlength=network.architecture.classes)
         self.loss: Loss = LOSSES[config.loss](config, torch.from_numpy(self.counts))
-        self.optimiser = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate)
+        self.optimiser = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate, fused=True)
         self.steps_per_epoch = max(1, round(int((weights > 0).sum()) / config.batch_size))
         self.steps = self.steps_per_epoch * epochs
         self.dtype = AUTOCAST[config.precision](torch.device(config.device).type)
@@ -142,6 +147,12 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_score = 0, (-1.0, 0.0)
         self.epochs_without_gain = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the first epoch says that the others are not worth their time."""
+        limit = self.give_up_above
+        return limit is not None and bool(self.history) and self.history[0]["val_calibrated_loss"] > limit
 
     def train_epoch(self, report: Callable[[int, str], None]) -> float:
         """One epoch; returns the mean loss."""
@@ -216,6 +227,8 @@ class _Run:
             logits, labels = validate()
             score = validation_score(logits, labels)
             row |= {"val_macro_f1": score[0], "val_loss": -score[1]}
+            if self.give_up_above is not None:
+                row["val_calibrated_loss"] = calibrated_nll(logits, labels)
             row["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             if score > self.best_score:
                 self.best, self.best_epoch, self.best_score = _learned_state(self.network), self.epoch, score

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.activation_cache import cached_maps
-from domain_models.augmentation import image_seed
 from domain_models.backbones import Classifier
 from domain_models.batches import AugmentedImages
 from domain_models.inference import map_batches
@@ -109,7 +108,18 @@ class FrozenPart:
             found = cached_maps(folder / self.key, names, shape, compute, device=config.device, progress=progress)
         table = np.full((len(images), most), -1, dtype=np.int64)
         table[places, numbers] = found.rows
-        return Activations(found.array, table, views, images.image_ids, config.seed, found.computed)
+        return Activations(found.array, table, views, found.computed)
+
+    def keep(self, image_ids: Sequence[str], maps: Callable[[NDArray[np.int64]], Tensor], folder: Path) -> None:
+        """Put into the cache what this part made of images as they are, where it was computed for something else.
+
+        Args:
+            image_ids: n ids.
+            maps: positions int64 [b] to maps [b, ...]; called from several threads.
+            folder: of the cache.
+        """
+        shape = tuple(maps(np.zeros(1, dtype=np.int64)).shape[1:])
+        cached_maps(folder / self.key, image_ids, shape, lambda positions: maps(positions).half().cpu().numpy())
 
     def features(
         self, activations: Activations, positions: NDArray[np.int64], device: str = "cpu"
@@ -117,32 +127,11 @@ class FrozenPart:
         """What the classifier sees of images as they are, by the network as it stands: float32 [n, d]."""
         if self.stages == 0:
             return activations.plain(positions).numpy()
-        return self._through(self._suffix().embed, activations, positions, device)
+        embed = suffix_of(self.network, self.frozen).eval().embed
 
-    def logits(
-        self, activations: Activations, positions: NDArray[np.int64], device: str = "cpu"
-    ) -> NDArray[np.float32]:
-        """Logits float32 [n, k] of images as they are, by the network as it stands."""
-        if self.stages == 0:
-            layer = self.network.classifier
-            with torch.inference_mode():
-                logits: Tensor = layer(activations.plain(positions).to(layer.weight.device))
-                return logits.float().cpu().numpy()
-        return self._through(self._suffix(), activations, positions, device)
-
-    def _suffix(self) -> Classifier:
-        return suffix_of(self.network, self.frozen).eval()
-
-    def _through(
-        self,
-        function: Callable[[Tensor], Tensor],
-        activations: Activations,
-        positions: NDArray[np.int64],
-        device: str,
-    ) -> NDArray[np.float32]:
         def numbers(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             with torch.inference_mode():
-                return function(activations.plain(positions[rows]).to(device)).float().cpu().numpy()
+                return embed(activations.plain(positions[rows]).to(device)).float().cpu().numpy()
 
         with SILENT.step("Stages behind the frozen part") as step:
             parts = map_batches(numbers, len(positions), batch_size=_BATCH, device=device, step=step)
@@ -155,9 +144,7 @@ class Activations:
     Args:
         maps: float16 [rows, ...].
         rows: int64 [n, v]; row of each view of each image, -1 where it has fewer.
-        views: int64 [n]; how many it has.
-        image_ids: n ids; an image goes through its views in its own order.
-        seed: of the training.
+        views: int64 [n]; how many it has; an image goes through them in order, and begins again.
         computed: how many maps were computed for this, and not found in the cache.
     """
 
@@ -166,18 +153,14 @@ class Activations:
         maps: NDArray[np.float16],
         rows: NDArray[np.int64],
         views: NDArray[np.int64],
-        image_ids: tuple[str, ...],
-        seed: int,
         computed: int,
     ) -> None:
         self._maps, self._rows, self._views = maps, rows, views
-        starts = [image_seed(image_id, seed, 0) for image_id in image_ids]
-        self._starts = np.asarray(starts, dtype=np.int64)
         self.wanted, self.computed = int(views.sum()), computed
 
     def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
-        """See :class:`~domain_models.batches.Batches`."""
-        chosen = (self._starts[positions] + epoch) % self._views[positions]
+        """See :class:`~domain_models.batches.Batches`. The first epoch sees images as they are."""
+        chosen = (epoch - 1) % self._views[positions]
         return self._tensor(self._rows[positions, chosen])
 
     def plain(self, positions: NDArray[np.int64]) -> Tensor:

@@ -15,9 +15,10 @@ Everything random follows from the seed; each epoch is checkpointed in the run's
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
@@ -40,6 +42,10 @@ from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData
 from domain_models.training_phases import classifier_of, set_classifier
 from domain_models.two_stage import adjust_logits, best_on_validation
+
+REACH = 1.1
+"""Fine-tuning goes on after its first epoch where its calibrated log-loss is at most this many times what it has to
+beat; on every set that we tried, what was further away then never caught up."""
 
 
 @dataclass(frozen=True)
@@ -124,22 +130,22 @@ class _Increment:
         self.sentences: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.seconds_before = 0.0
+        self.wanted = self.computed = 0
 
     def run(self, cache: Path) -> IncrementalModel:
         started = time.perf_counter()
         config, data = self.config, self.data
-        views = np.ones(len(self.train) + len(self.val), dtype=np.int64)
-        views[: len(self.train)][self.increment.changed] = max(1, config.cached_views)
-        kept = self.part.activations(data.train.joined(data.val), views, config, cache, self.progress)
-        self.sentences.append(
-            f"Activations of the frozen part: {kept.wanted:,} used, {kept.computed:,} of them computed now."
-        )
-        tuned = self._learn(kept)
-        self._rebalance(kept)
-        logits = self.part.logits(kept, self.val, config.device)
+        self.cache = cache
+        kept = self._activations(np.ones(len(self.train) + len(self.val), dtype=np.int64))
+        tuned, val_features = self._learn(kept)
+        self._rebalance(val_features)
+        logits = classifier_of(self.network).logits(val_features)
         self.sentences.append(
             f"Triage thresholds rest on the {len(self.val)} validation images: fold models that go on from the champion"
             " would have seen the images that they are asked about."
+        )
+        self.sentences.append(
+            f"Activations of the frozen part: {self.wanted:,} used, {self.computed:,} of them computed now."
         )
         self.network.to("cpu").eval()
         seconds = time.perf_counter() - started + self.seconds_before
@@ -156,12 +162,28 @@ class _Increment:
                 speed,
                 tuple(self.sentences),
             ),
-            maps_wanted=kept.wanted,
-            maps_computed=kept.computed,
+            maps_wanted=self.wanted,
+            maps_computed=self.computed,
         )
 
-    def _learn(self, kept: Activations) -> FineTuned | None:
-        """Give the network its learned weights: of the last stage or of the classifier alone, as validation says."""
+    def _activations(self, views: NDArray[np.int64]) -> Activations:
+        """So many views of each image, the training images first, through the frozen part."""
+        images = self.data.train.joined(self.data.val)
+        kept = self.part.activations(images, views, self.config, self.cache, self.progress)
+        self.wanted, self.computed = max(self.wanted, kept.wanted), self.computed + kept.computed
+        return kept
+
+    def _views_of_changed(self) -> Activations:
+        """All images again, the changed ones with their augmented views too."""
+        views = np.ones(len(self.train) + len(self.val), dtype=np.int64)
+        views[: len(self.train)][self.increment.changed] = max(1, self.config.cached_views)
+        return self._activations(views)
+
+    def _learn(self, kept: Activations) -> tuple[FineTuned | None, NDArray[np.float32]]:
+        """Give the network its learned weights: of the last stage or of the classifier alone, as validation says.
+
+        Returns the fine-tuning, if there was one, and the features of the validation images by those weights.
+        """
         data, device = self.data, self.config.device
         features = self.part.features(kept, self.train, device)
         val_features = self.part.features(kept, self.val, device)
@@ -179,41 +201,52 @@ class _Increment:
         if self.config.epochs == 0:
             set_classifier(self.network, head)
             self.sentences.append("The backbone stays as it is; the classifier was fitted anew.")
-            return None
+            return None, val_features
         old_logits = classifier_of(self.champion.network).logits(features)
         set_classifier(self.network, start)
-        tuned = self._fine_tune(kept, old_logits)
         before = calibrated_nll(head_logits, data.val.labels)
-        after = calibrated_nll(self.part.logits(kept, self.val, device), data.val.labels)
+        tuned, tuned_features = self._fine_tune(kept, old_logits, before)
+        after = calibrated_nll(classifier_of(self.network).logits(tuned_features), data.val.labels)
         self.sentences.append(
             f"Calibrated log-loss on validation: {before:.3f} with a classifier fitted on the champion's features, "
             f"{after:.3f} with the last stage fine-tuned; "
             + ("the backbone stays as it is." if before < after else "fine-tuning is kept.")
+            + (" Fine-tuning was given up after one epoch." if len(tuned.history) < self.config.epochs else "")
         )
         if before < after:
             self.network.load_state_dict(
                 regrown(self.champion.network, self.champion.classes, data.classes).state_dict()
             )
             set_classifier(self.network, head)
-        return tuned
+            return tuned, val_features
+        return tuned, tuned_features
 
     def _new_rows(self) -> NDArray[np.int64]:
         known = columns_of(self.champion.classes, self.data.classes)[1]
         return np.setdiff1d(np.arange(len(self.data.classes)), known).astype(np.int64)
 
-    def _fine_tune(self, kept: Activations, old_logits: NDArray[np.float32]) -> FineTuned:
+    def _fine_tune(
+        self, kept: Activations, old_logits: NDArray[np.float32], to_beat: float
+    ) -> tuple[FineTuned, NDArray[np.float32]]:
+        """Fine-tune what is behind the frozen part; also the validation images' features by the best epoch.
+
+        ``to_beat`` is the calibrated log-loss of the alternative.
+        """
         data, config = self.data, self.config
         own, columns = columns_of(self.champion.classes, data.classes)
         memory = remember(old_logits[:, own], ~self.increment.changed, columns)
 
+        seen: list[NDArray[np.float32]] = []
+
         def validate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            return self.part.logits(kept, self.val, config.device), data.val.labels
+            seen[:] = [self.part.features(kept, self.val, config.device)]
+            return classifier_of(self.network).logits(seen[0]), data.val.labels
 
         began = time.perf_counter()
         tuned = fine_tune(
             self.network,
             self.part.frozen,
-            kept,
+            _ViewsOnceNeeded(kept, self._views_of_changed),
             data.train.labels,
             data.train.weights,
             config,
@@ -221,6 +254,7 @@ class _Increment:
             epochs=config.epochs,
             validate=validate,
             memory=memory,
+            give_up_above=REACH * to_beat,
             checkpoint=self.run_dir / "epoch.pt",
             owner=increment_key(self.champion, self.increment, config),
             progress=self.progress,
@@ -232,13 +266,14 @@ class _Increment:
             f"Epoch {tuned.best_epoch} of {len(tuned.history)} was best on validation"
             f" (macro-F1 {tuned.best_score:.3f})."
         )
-        return tuned
+        if seen and tuned.best_epoch == len(tuned.history):
+            return tuned, seen[0]
+        return tuned, self.part.features(kept, self.val, config.device)
 
-    def _rebalance(self, kept: Activations) -> None:
+    def _rebalance(self, val_features: NDArray[np.float32]) -> None:
         """Shift the classifier against the class frequencies if validation agrees."""
         data, counts = self.data, self.increment.class_counts
         before = classifier_of(self.network)
-        val_features = self.part.features(kept, self.val, self.config.device)
         everybody = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
         candidates = adjust_logits(before, val_features, everybody, np.ones(len(everybody)))
         best, after = best_on_validation(candidates, val_features, data.val.labels)
@@ -258,6 +293,17 @@ class _Increment:
         self.rows.append(
             {"phase": phase, "epoch": epoch, "val_loss": -minus_loss, "val_macro_f1": score, "val_accuracy": accuracy}
         )
+
+
+class _ViewsOnceNeeded:
+    """Training images as they are in the first epoch; their augmented views are computed if there is a second."""
+
+    def __init__(self, plain: Activations, views: Callable[[], Activations]) -> None:
+        self._plain, self._views = plain, functools.cache(views)
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """See :class:`~domain_models.batches.Batches`."""
+        return (self._plain if epoch == 1 else self._views()).inputs(positions, epoch)
 
 
 def class_counts(labels: Sequence[int] | NDArray[np.int64], classes: int) -> NDArray[np.int64]:

@@ -29,6 +29,7 @@ from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
 from domain_models.fine_tuning import FineTuned, fine_tune
+from domain_models.frozen_part import FrozenPart
 from domain_models.frozen_views import Views
 from domain_models.inference import embed, predict_logits
 from domain_models.linear_probe import choose_linear_probe, validation_score
@@ -50,7 +51,14 @@ from domain_models.training_phases import (
 from domain_models.two_stage import SECOND_STAGES, best_on_validation
 
 
-def train(data: TrainingData, config: TrainingConfig, run_dir: Path, progress: Progress = SILENT) -> TrainedModel:
+def train(
+    data: TrainingData,
+    config: TrainingConfig,
+    run_dir: Path,
+    progress: Progress = SILENT,
+    *,
+    activations: Path | None = None,
+) -> TrainedModel:
     """Train a classifier; killed at any moment and called again, it ends where an uninterrupted run ends.
 
     Args:
@@ -58,13 +66,14 @@ def train(data: TrainingData, config: TrainingConfig, run_dir: Path, progress: P
         config: every knob.
         run_dir: holds the checkpoints of this training and of no other.
         progress: told of images, loss and speed.
+        activations: cache in which the frozen stages' maps of images as they are stay for incremental trainings.
 
     Raises:
         BadInput: the backbone or its weights do not exist, or do not go with the settings.
         IntegrityError: ``run_dir`` belongs to another training, or a checkpoint is damaged.
     """
     keep_freed_memory()
-    return _Training(data, config, run_dir, progress).run()
+    return _Training(data, config, run_dir, progress, activations).run()
 
 
 def training_key(data: TrainingData, config: TrainingConfig) -> str:
@@ -78,8 +87,11 @@ def training_key(data: TrainingData, config: TrainingConfig) -> str:
 
 
 class _Training:
-    def __init__(self, data: TrainingData, config: TrainingConfig, run_dir: Path, progress: Progress) -> None:
+    def __init__(
+        self, data: TrainingData, config: TrainingConfig, run_dir: Path, progress: Progress, activations: Path | None
+    ) -> None:
         self.data, self.config, self.run_dir, self.progress = data, config, run_dir, progress
+        self.activations = activations
         self.owner = training_key(data, config)
         self.classes = len(data.classes)
         self.sentences: list[str] = []
@@ -234,6 +246,10 @@ class _Training:
             len(data.train),
             frozen,
         )
+        if self.activations is not None:
+            part = FrozenPart(network, config.frozen_stages, config.preprocessing)
+            for images, computed in ((data.train, views.train), (data.val, views.val)):
+                part.keep(images.image_ids, computed.plain, self.activations)
         self.seconds += time.perf_counter() - started
         return views
 

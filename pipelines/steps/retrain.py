@@ -40,9 +40,9 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
 from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
-from pipelines.steps.train import TrainRequest, compute_device, train
+from pipelines.steps.train import TrainRequest, activation_cache, compute_device, train
 
-RETRAIN_FORMAT = 1
+RETRAIN_FORMAT = 2
 """Rises when the same changes would train to something else, so that old runs are not taken for new ones."""
 
 LEAST_FOR_A_CLASSIFIER = 2000
@@ -221,7 +221,7 @@ def _train(
         Increment(data, chosen.changed, chosen.class_counts),
         config,
         workspace.runs / key,
-        workspace.cache / "activations",
+        activation_cache(workspace),
         progress,
     )
     package = write_candidate(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,7 +35,7 @@ from pipelines.steps.candidate import (
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
 
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 """Rises when the same configuration would train to something else, so that old runs are not taken for new ones."""
 
 
@@ -68,7 +69,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
                 progress.say(sentence)
             data = prepared_data(workspace, dataset, manifest, config.preprocessing, progress)
             folder = workspace.runs / key
-            trained = train_network(data, config, folder, progress)
+            trained = train_network(data, config, folder, progress, activations=activation_cache(workspace))
             package = write_candidate(
                 workspace,
                 dataset,
@@ -105,6 +106,11 @@ def plan(
     changed = with_overrides(config, [f"seed={request.seed}", *request.overrides])
     by_hand = [f"Set by hand, instead of what the preset says: {', '.join(request.overrides)}."]
     return changed, [*choices, *(by_hand if request.overrides else [])]
+
+
+def activation_cache(workspace: Workspace) -> Path:
+    """Where the maps of frozen stages are kept between trainings; may be deleted at any time."""
+    return workspace.cache / "activations"
 
 
 def compute_device() -> str:
