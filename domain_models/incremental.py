@@ -45,7 +45,7 @@ from domain_models.two_stage import adjust_logits, best_on_validation
 
 REACH = 1.1
 """Fine-tuning goes on after its first epoch where its calibrated log-loss is at most this many times what it has to
-beat; on every set that we tried, what was further away then never caught up."""
+beat. On the sets that we tried, what was further away then never did better in the end."""
 
 
 @dataclass(frozen=True)

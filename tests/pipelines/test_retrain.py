@@ -244,6 +244,7 @@ def test_requests_that_cannot_work_are_told_apart(site: Workspace) -> None:
         retrain(site, RetrainRequest(overrides=("epochs=1",)))
 
 
+@pytest.mark.slow
 def test_the_command_line_answers_with_one_object_and_the_kill_of_it_loses_and_doubles_nothing(
     first_champion: Path, tmp_path: Path
 ) -> None:
