@@ -17,6 +17,8 @@ A message says what happened, to which file or row, the likely cause, and what t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data_contracts.vocabulary import QuarantineKind
 
 
@@ -27,14 +29,27 @@ class TailsightError(Exception):
         what: what happened, naming the file, row or value.
         cause: the likely cause, if known.
         remedy: what the reader can do now, if anything.
+        situation: names what happened where a screen may have to say it in another language.
+        facts: what that sentence needs: names, times, classes.
     """
 
     exit_code = 1
+    situation: str | None = None
 
-    def __init__(self, what: str, *, cause: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        cause: str | None = None,
+        remedy: str | None = None,
+        situation: str | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         self.what = what
         self.cause = cause
         self.remedy = remedy
+        self.situation = situation or type(self).situation
+        self.facts = dict(facts or {})
         super().__init__(" ".join(part for part in (what, cause, remedy) if part))
 
 
@@ -79,6 +94,10 @@ class Busy(TailsightError):
 class Unreachable(Busy):
     """The ledger's server does not answer now; the same again later may work."""
 
+    situation = "server_away"
+
 
 class NoSpace(Busy):
     """The disk is full; the same again works once there is room."""
+
+    situation = "disk_full"

@@ -17,6 +17,7 @@ from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.profile import Profile
 from data_contracts.settings import Settings
 from data_contracts.taxonomy import TaxonomyClass
+from data_contracts.vocabulary import Role
 from data_contracts.workspace import Workspace
 from review_app.canvas.frame import Picture
 from review_app.texts import Texts
@@ -118,8 +119,15 @@ def error_sentence(error: Exception, texts: Texts) -> str:
         _LOG.exception("a request failed", exc_info=error)
         return texts("errors.defect")
     kind = "refused" if isinstance(error, Refused) else "failed"
-    said = error.what if error.remedy is None else f"{error.what} {error.remedy}"
-    return texts(f"errors.{kind}", what=said)
+    return texts(f"errors.{kind}", what=_told(error, texts))
+
+
+def _told(error: TailsightError, texts: Texts) -> str:
+    """What happened and what to do, in the reader's language where the catalogues know the situation."""
+    if error.situation is None or not texts.has(f"situations.{error.situation}"):
+        return error.what if error.remedy is None else f"{error.what} {error.remedy}"
+    facts = {name: texts(f"app.role_{fact}") if fact in set(Role) else fact for name, fact in error.facts.items()}
+    return texts(f"situations.{error.situation}", **facts)
 
 
 def _key(place: int) -> str | None:

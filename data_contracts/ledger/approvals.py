@@ -67,11 +67,18 @@ def approve(ledger: Ledger, who: str, request: int, *, approved: bool, why: str)
         BadInput: ``why`` is blank.
     """
     if not why.strip():
-        raise BadInput("An approval says why.", remedy="Give one sentence for the auditor.")
+        raise BadInput(
+            "An approval says why.", remedy="Give one sentence for the auditor.", situation="approval_without_reason"
+        )
     with ledger.writing() as connection:
         latest = select(ROLE_EVENT.c.role).where(ROLE_EVENT.c.who == who).order_by(ROLE_EVENT.c.sequence.desc())
         if connection.execute(latest.limit(1)).scalar() != Role.LEAD:
-            raise Refused(f"{who} is no lead; only a lead approves a promotion.", remedy="Ask a lead.")
+            raise Refused(
+                f"{who} is no lead; only a lead approves a promotion.",
+                remedy="Ask a lead.",
+                situation="lead_needed",
+                facts={"who": who},
+            )
         asked = connection.execute(select(PROMOTION_REQUEST).where(PROMOTION_REQUEST.c.sequence == request))
         row = asked.mappings().first()
         if row is None:
@@ -84,6 +91,8 @@ def approve(ledger: Ledger, who: str, request: int, *, approved: bool, why: str)
                 raise Refused(
                     f"The promotion of {row['model_version']} was {said} by {known['who']} already.",
                     remedy="Ask for the promotion anew, or roll back.",
+                    situation="promotion_decided",
+                    facts={"version": row["model_version"], "who": known["who"]},
                 )
             return _approval_of(known)
         last = connection.execute(select(func.coalesce(func.max(PROMOTION_APPROVAL.c.sequence), 0))).scalar_one()

@@ -101,6 +101,7 @@ def adjudicate(
                 f"The task is {task['state']}, not disputed.",
                 cause="Somebody settled it meanwhile, or a reader took an answer back.",
                 remedy="Go on with the next one.",
+                situation="not_in_dispute",
             )
         if return_to_readers:
             return _give_back(connection, ledger.key, task, who, request_id, note, at)

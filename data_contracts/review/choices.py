@@ -64,7 +64,12 @@ def choose(ledger: Ledger, who: str, name: str, value: str, *, now: datetime | N
             select(ROLE_EVENT.c.role).where(ROLE_EVENT.c.who == who).order_by(ROLE_EVENT.c.sequence.desc()).limit(1)
         ).scalar()
         if role != Role.LEAD:
-            raise Refused(f"{who} is no lead; only a lead may change {name!r}.", remedy="Ask a lead.")
+            raise Refused(
+                f"{who} is no lead; only a lead may change {name!r}.",
+                remedy="Ask a lead.",
+                situation="lead_needed",
+                facts={"who": who},
+            )
         if choice_in(connection, name) == value:
             return
         last = connection.execute(select(func.coalesce(func.max(SETTING_EVENT.c.sequence), 0))).scalar_one()

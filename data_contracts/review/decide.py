@@ -90,6 +90,8 @@ def class_of(connection: Connection, label: str) -> str:
     raise BadInput(
         f"There is no class {label!r}.",
         remedy=f"Did you mean {near[0]!r}?" if near else f"Classes: {', '.join(taxonomy.names)}.",
+        situation="no_such_class",
+        facts={"label": label, "classes": ", ".join(taxonomy.names)},
     )
 
 
@@ -160,6 +162,8 @@ def _require_allowed(
             f"{who} answered this task already.",
             cause="Its answer was saved; a screen may be older than that.",
             remedy="Undo the answer to give another one.",
+            situation="answered_already",
+            facts={"who": who},
         )
     _require_unsettled(task, standing)
     _require_not_anothers(connection, task, who, at)
@@ -168,6 +172,7 @@ def _require_allowed(
         raise Refused(
             "The model was shown before the decision on a task that is read blind; the answer was not kept.",
             remedy="Answer first; where the profile is read-first, the model is shown afterwards.",
+            situation="model_shown_first",
         )
     return False
 
@@ -189,15 +194,24 @@ def _require_unsettled(task: TaskRow, standing: TaskStanding) -> None:
     state = TaskState(task["state"])
     if state == TaskState.CLOSED:
         event = standing.adjudication or (standing.readings or [{"who": "Somebody", "at": "before"}])[-1]
+        at = event["at"][:16].replace("T", " ")
         raise Refused(
-            f"{event['who']} has answered this task meanwhile ({event['at'][:16].replace('T', ' ')} UTC).",
+            f"{event['who']} has answered this task meanwhile ({at} UTC).",
             cause="Your lease on it had expired.",
             remedy="Nothing is to be done; go on with the next one.",
+            situation="answered_meanwhile",
+            facts={"who": event["who"], "at": at},
         )
     if state == TaskState.DISPUTED:
-        raise Refused("The readings of this task differ; an adjudicator settles it.", remedy="Go on with the next one.")
+        raise Refused(
+            "The readings of this task differ; an adjudicator settles it.",
+            remedy="Go on with the next one.",
+            situation="readings_differ",
+        )
     if state == TaskState.WITHDRAWN:
-        raise Refused("This task was taken out of the queue.", remedy="Go on with the next one.")
+        raise Refused(
+            "This task was taken out of the queue.", remedy="Go on with the next one.", situation="task_withdrawn"
+        )
 
 
 def _require_not_anothers(connection: Connection, task: TaskRow, who: str, at: datetime) -> None:
@@ -208,7 +222,11 @@ def _require_not_anothers(connection: Connection, task: TaskRow, who: str, at: d
     live = (LEASE.c.task_id == task["task_id"]) & (LEASE.c.who != who) & (LEASE.c.expires_at > as_text(at))
     others = connection.execute(select(func.count()).select_from(LEASE).where(live)).scalar_one()
     if others >= task["readings_required"] - (task["state"] == TaskState.ANSWERED):
-        raise Refused("Somebody else has this task before them.", remedy="Ask for a task of your own.")
+        raise Refused(
+            "Somebody else has this task before them.",
+            remedy="Ask for a task of your own.",
+            situation="task_of_another",
+        )
 
 
 def _what_is_said(connection: Connection, task: TaskRow, answer: Answer) -> tuple[Action, str | None]:

@@ -165,6 +165,8 @@ def _require_visible(connection: Connection, who: str, asked_by: str) -> None:
     raise Refused(
         f"The personal figures of {who} are visible to {who} only.",
         remedy="A lead may show everybody's to leads; that is recorded.",
+        situation="personal_figures",
+        facts={"who": who},
     )
 
 

@@ -40,7 +40,11 @@ def name_of(text: str) -> str:
     name = " ".join(text.split(" ")).strip() if not _CONTROL.search(text) else ""
     name = re.sub(r" +", " ", name)
     if not name or len(name) > 255:
-        raise BadInput(f"{text[:60]!r} is not a name.", remedy="Give a name of 1 to 255 letters, without line breaks.")
+        raise BadInput(
+            f"{text[:60]!r} is not a name.",
+            remedy="Give a name of 1 to 255 letters, without line breaks.",
+            situation="no_name",
+        )
     return name
 
 
@@ -131,7 +135,10 @@ def set_role(ledger: Ledger, who: str, role: Role, *, by: str, now: datetime | N
             require_in(connection, by, Role.LEAD)
         if leads == {name} and role != Role.LEAD:
             raise Refused(
-                f"{name} is the only lead, and would not be any more.", remedy="Make somebody else lead first."
+                f"{name} is the only lead, and would not be any more.",
+                remedy="Make somebody else lead first.",
+                situation="only_lead",
+                facts={"who": name},
             )
         if role_in(connection, name) != role or (by != LOCAL and _given_role(connection, name) is None):
             _append(connection, name, Role(role), by, now or this_moment())
@@ -178,6 +185,8 @@ def require_in(connection: Connection, who: str, role: Role) -> None:
         raise Refused(
             f"{who} is {held.value} here; this needs the role {role.value}.",
             remedy=f"Ask a lead to make {who} {role.value}.",
+            situation="role_needed",
+            facts={"who": who, "held": held.value, "role": role.value},
         )
 
 
@@ -212,4 +221,6 @@ def _leads(connection: Connection) -> set[str]:
 
 
 def _unknown(who: str) -> Refused:
-    return Refused(f"{who} has no role here.", remedy="Ask a lead to give you one.")
+    return Refused(
+        f"{who} has no role here.", remedy="Ask a lead to give you one.", situation="no_role", facts={"who": who}
+    )

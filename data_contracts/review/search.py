@@ -108,7 +108,12 @@ def story(ledger: Ledger, image_id: str) -> Story:
     with ledger.reading() as connection:
         image = connection.execute(select(IMAGE).where(IMAGE.c.image_id == image_id)).mappings().first()
         if image is None:
-            raise NotFound(f"There is no image {image_id!r}.", remedy="Search for its file name or serial number.")
+            raise NotFound(
+                f"There is no image {image_id!r}.",
+                remedy="Search for its file name or serial number.",
+                situation="no_such_image",
+                facts={"image": image_id},
+            )
         subjects = [(SubjectKind.IMAGE.value, image_id)]
         if image["group_id"] is not None:
             subjects.append((SubjectKind.GROUP.value, image["group_id"]))

@@ -104,7 +104,11 @@ def _undo(
     task = row_of(connection, target["task_id"])
     events = events_of_task(connection, task["task_id"])
     if event_id in cancelled_events((e["event_id"], e["undoes"]) for e in events if e["action"] == Action.UNDO):
-        raise BadInput(f"The answer {event_id!r} was taken back already.", remedy="Nothing is to be done.")
+        raise BadInput(
+            f"The answer {event_id!r} was taken back already.",
+            remedy="Nothing is to be done.",
+            situation="taken_back_already",
+        )
     later = [
         e["event_id"]
         for e in standing_events(events)

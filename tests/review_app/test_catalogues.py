@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+from data_contracts.errors import BadInput, NoSpace, Refused, Unreachable
 from data_contracts.vocabulary import Action, ReviewReason, Role
 from review_app.canvas.component import PARTS, script
+from review_app.service import error_sentence
 from review_app.texts import CANVAS, Language, Texts, catalogue, language_of
 
 APP = Path(__file__).resolve().parents[2] / "review_app"
@@ -59,6 +62,38 @@ def test_every_text_that_python_asks_for_is_in_a_catalogue() -> None:
     asked |= {f"reasons.{reason.value}{end}" for reason in ReviewReason for end in ("", "_detail")}
     asked |= {f"actions.{action.value}" for action in Action} | {f"app.role_{role.value}" for role in Role}
     assert asked - _places(Language.ENGLISH) == set()
+
+
+def _situations() -> dict[str, set[str]]:
+    """What errors name as their situation, and the facts that they give with it."""
+    found: dict[str, set[str]] = {}
+    for path in (APP.parent / "data_contracts").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                given = {keyword.arg: keyword.value for keyword in node.keywords}
+                name, facts = given.get("situation"), given.get("facts")
+                if isinstance(name, ast.Constant):
+                    keys = facts.keys if isinstance(facts, ast.Dict) else []
+                    found[str(name.value)] = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+    return found | {str(error.situation): set() for error in (Unreachable, NoSpace)}
+
+
+def test_every_situation_of_an_error_has_a_text_for_its_facts() -> None:
+    told = {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in catalogue(Language.ENGLISH)["situations"].items()}
+    assert told == _situations()
+
+
+def test_an_error_is_told_in_the_readers_language() -> None:
+    error = Refused(
+        "Ann is reader here; this needs the role adjudicator.",
+        remedy="Ask a lead to make Ann adjudicator.",
+        situation="role_needed",
+        facts={"who": "Ann", "held": "reader", "role": "adjudicator"},
+    )
+    chinese = error_sentence(error, Texts(Language.CHINESE))
+    assert chinese == "未保存。Ann在此为判读者，此操作需要仲裁人角色。请联系负责人。"
+    nameless = BadInput("Nobody named this.", remedy="Go on.")
+    assert error_sentence(nameless, Texts(Language.CHINESE)) == "未保存。Nobody named this. Go on."
 
 
 def test_all_parts_of_the_script_are_listed() -> None:
