@@ -6,6 +6,7 @@ start each factor is exactly 1, the network computes what it computed before, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ class AttentionKind(StrEnum):
     NONE = "none"
     CBAM = "cbam"
     SQUEEZE_EXCITATION = "squeeze_excitation"
+    EFFICIENT_CHANNEL = "efficient_channel"
 
 
 class ChannelAttention(nn.Module):
@@ -48,6 +50,27 @@ class ChannelAttention(nn.Module):
         z = self._shared(features.mean((2, 3), keepdim=True))
         if self.use_maximum:
             z = z + self._shared(features.amax((2, 3), keepdim=True))
+        return features * (2.0 * torch.sigmoid(z))
+
+
+class EfficientChannelAttention(nn.Module):
+    """Weighs each channel from its average and those of its neighbours (ECA, Wang et al., CVPR 2020, eq. 5 and 12).
+
+    Args:
+        channels: of the feature map; its neighbours follow from it, ``|log2(channels) / 2 + 1 / 2|`` made odd.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        near = int(abs(math.log2(channels) / 2 + 0.5))
+        size = near if near % 2 else near + 1
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+        nn.init.zeros_(self.conv.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        pooled = features.mean((2, 3)).unsqueeze(1)  # [n, 1, c]
+        z = self.conv(pooled).squeeze(1)[:, :, None, None]
         return features * (2.0 * torch.sigmoid(z))
 
 
@@ -91,6 +114,7 @@ GATES: dict[AttentionKind, Callable[[int], nn.Module] | None] = {
     AttentionKind.NONE: None,
     AttentionKind.CBAM: CBAM,
     AttentionKind.SQUEEZE_EXCITATION: lambda channels: ChannelAttention(channels, use_maximum=False),
+    AttentionKind.EFFICIENT_CHANNEL: EfficientChannelAttention,
 }
 """How a gate for a number of channels is made; ``None`` puts nothing."""
 

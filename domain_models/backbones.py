@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from data_contracts.errors import BadInput
 from domain_models.attention import AttentionKind, insert_attention
 from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
+from domain_models.heads import HeadKind, of_one_length
 from domain_models.timm_models import create_timm_model, timm_model_names
 
 
@@ -34,6 +35,7 @@ class Architecture(BaseModel):
     classes: int = Field(ge=2)
     attention: AttentionKind = AttentionKind.NONE
     attention_stages: tuple[int, ...] = Field(default=(-1,), description="which stages, counted as timm reports them")
+    head: HeadKind = HeadKind.LINEAR
     dropout: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 
@@ -59,6 +61,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [n, 3, h, w] normalised, to logits float32 [n, classes]."""
+        if self.architecture.head is HeadKind.COSINE:
+            return self.classifier(self.embed(images))  # type: ignore[no-any-return]
         logits: Tensor = self.body(images)
         return logits
 
@@ -69,6 +73,8 @@ class Classifier(nn.Module):
     def pooled(self, feature_map: Tensor) -> Tensor:
         """The features that the classifier sees, float32 [n, d], for the output of ``forward_features``."""
         features: Tensor = self.body.forward_head(feature_map, pre_logits=True)  # type: ignore[operator]
+        if self.architecture.head is HeadKind.COSINE:
+            return of_one_length(features.flatten(1))
         return features.flatten(1)
 
     @property

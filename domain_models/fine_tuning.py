@@ -23,6 +23,8 @@ from domain_models.backbones import Classifier
 from domain_models.batches import Batches
 from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
+from domain_models.class_weights import class_weights
+from domain_models.heads import HeadKind, to_unit_rows
 from domain_models.linear_probe import validation_score
 from domain_models.losses import LOSSES, Loss, soft_targets
 from domain_models.mixing import mixed_batch
@@ -98,6 +100,10 @@ def fine_tune(
         # The probe was fitted under the pretrained batch statistics and is worth nothing under those of each batch
         # (x-sdd, its own first batch: loss 2.5 instead of 0.006).
         network.classifier.reset_parameters()
+    if state is None and config.head is HeadKind.COSINE:
+        if not bool(network.classifier.weight.any()):
+            network.classifier.reset_parameters()
+        to_unit_rows(network.classifier)
     used = int((weights > 0).sum())
     with progress.step(what, total=epochs * used) as step:
         step.advance(run.epoch * used)
@@ -142,7 +148,7 @@ class _Run:
             torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
         )
         self.average = _learned_state(network) if config.average_decay else {}
-        self.epoch = 0
+        self.epochs, self.epoch = epochs, 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_score = 0, (-1.0, 0.0)
@@ -159,7 +165,12 @@ class _Run:
         epoch, config = self.epoch + 1, self.config  # epoch 0 is the plain image
         chance = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(int(chance.integers(2**31)))  # dropout and drop path
-        order = SAMPLERS[config.sampler](self.labels, self.weights, chance)
+        done = self.epoch / max(1, self.epochs - 1)
+        sampler = config.sampler
+        if config.later_sampler is not None and self.epoch >= config.later_sampler_from * self.epochs:
+            sampler = config.later_sampler
+        order = SAMPLERS[sampler](self.labels, self.weights, chance, done)
+        self.class_weights = torch.from_numpy(class_weights(self.counts, config, self.epoch / self.epochs)).float()
         modes = [self.network] if self.part is self.network else [self.part, self.network]
         for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
             frozen = self.frozen if whole is self.network else []
@@ -180,6 +191,7 @@ class _Run:
         targets = soft_targets(labels, self.network.architecture.classes, config.label_smoothing)
         inputs, targets = mixed_batch(inputs, targets, config, chance)
         weight = torch.from_numpy(self.weights[positions]).float().to(config.device)
+        weight = weight * (targets @ self.class_weights.to(config.device))
         autocast: Any = contextlib.nullcontext()
         if self.dtype is not None:
             autocast = torch.autocast(torch.device(config.device).type, self.dtype)
@@ -197,6 +209,8 @@ class _Run:
         )
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if config.head is HeadKind.COSINE:
+            to_unit_rows(self.network.classifier)  # a step along the sphere: logits stay cosines
         if self.average:
             _move_average(self.average, self.network, config.average_decay)
         return float(loss.detach())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from domain_models.backbones import Classifier
+from domain_models.heads import HeadKind
 from domain_models.stage_split import freeze_stages, splits_exactly
-from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
+from domain_models.training_config import LossKind, ReweightingKind, SamplerKind, SecondStageKind, TrainingConfig
 
 EPOCHS = 3
 VIEWS_OF_CHANGED = 3
@@ -53,6 +54,10 @@ def incremental_config(champion: TrainingConfig, network: Classifier, *, seed: i
             "loss": LossKind.CROSS_ENTROPY,
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT,
             "cross_fit_folds": 0,
+            "reweighting": ReweightingKind.NONE,
+            "sampler": SamplerKind.NATURAL,
+            "later_sampler": None,
+            "head": HeadKind.LINEAR,  # the network keeps its own, but a rebalanced classifier has no unit rows to hold
         }
     )
 

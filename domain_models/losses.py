@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from domain_models.heads import COSINE_SCALE
 from domain_models.training_config import LossKind, TrainingConfig
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -32,6 +34,49 @@ def balanced_softmax(logits: Tensor, targets: Tensor, log_counts: Tensor) -> Ten
     return cross_entropy(logits + log_counts, targets)
 
 
+def ldam(logits: Tensor, targets: Tensor, margins: Tensor, scale: float) -> Tensor:
+    """Cross-entropy where the true class has to win by a margin (LDAM, Cao et al., NeurIPS 2019, eq. 10-13).
+
+    Args:
+        logits: float [n, k]; ``scale`` times the cosines between features and classes.
+        targets: float [n, k].
+        margins: float [k], as cosines; see :func:`ldam_margins`.
+        scale: of the logits.
+    """
+    return cross_entropy(logits - scale * margins * _true_class(targets), targets)
+
+
+def ldam_margins(counts: Tensor, largest: float) -> Tensor:
+    """float32 [k] in proportion to ``n_k ** -1/4``, with ``largest`` for the rarest class."""
+    margins = counts.float().clamp_min(1.0) ** -0.25
+    return margins * (largest / margins.max())
+
+
+def arcface(logits: Tensor, targets: Tensor, margin: float, scale: float) -> Tensor:
+    """Cross-entropy where the angle to the true class counts as ``margin`` wider (Deng et al., CVPR 2019, eq. 3).
+
+    Where angle and margin add up to more than pi the cosine would rise again; it goes on falling in a straight line.
+
+    Args:
+        logits: float [n, k]; ``scale`` times the cosines between features and classes.
+        targets: float [n, k].
+        margin: radians.
+        scale: of the logits.
+    """
+    cosine = (logits / scale).clamp(-1.0 + 1e-6, 1.0 - 1e-6)
+    wider = torch.cos(torch.acos(cosine) + margin)
+    turn = -math.cos(margin)  # the cosine of pi - margin
+    beyond = cosine - math.sin(margin) * margin
+    moved = torch.where(cosine > turn, wider, beyond)
+    true = _true_class(targets)
+    return cross_entropy(scale * (true * moved + (1.0 - true) * cosine), targets)
+
+
+def _true_class(targets: Tensor) -> Tensor:
+    """1 for the class with the largest target, 0 for all others: float [n, k]."""
+    return torch.nn.functional.one_hot(targets.argmax(dim=1), targets.shape[1]).to(targets.dtype)
+
+
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     """int64 [n] to float32 [n, k]: ``1 - smoothing`` on the label, ``smoothing`` spread over all classes."""
     one_hot = torch.nn.functional.one_hot(labels, classes).float()
@@ -52,9 +97,26 @@ def _make_balanced_softmax(_config: TrainingConfig, counts: Tensor) -> Loss:
     return lambda logits, targets: balanced_softmax(logits, targets, log_counts.to(logits.device))
 
 
+def _make_logit_adjusted(config: TrainingConfig, counts: Tensor) -> Loss:
+    log_shares = config.adjustment * (counts.float().clamp_min(1.0) / counts.sum().clamp_min(1)).log()
+    return lambda logits, targets: cross_entropy(logits + log_shares.to(logits.device), targets)
+
+
+def _make_ldam(config: TrainingConfig, counts: Tensor) -> Loss:
+    margins = ldam_margins(counts, config.margin)
+    return lambda logits, targets: ldam(logits, targets, margins.to(logits.device), COSINE_SCALE)
+
+
+def _make_arcface(config: TrainingConfig, _counts: Tensor) -> Loss:
+    return lambda logits, targets: arcface(logits, targets, config.margin, COSINE_SCALE)
+
+
 LOSSES: dict[LossKind, Callable[[TrainingConfig, Tensor], Loss]] = {
     LossKind.CROSS_ENTROPY: _make_cross_entropy,
     LossKind.FOCAL: _make_focal,
     LossKind.BALANCED_SOFTMAX: _make_balanced_softmax,
+    LossKind.LOGIT_ADJUSTED: _make_logit_adjusted,
+    LossKind.LDAM: _make_ldam,
+    LossKind.ARCFACE: _make_arcface,
 }
 """How each loss is made from the configuration and the training counts int64 [k]."""

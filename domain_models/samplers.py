@@ -9,37 +9,54 @@ from numpy.typing import NDArray
 
 from domain_models.training_config import SamplerKind
 
-Sampler = Callable[[NDArray[np.int64], NDArray[np.float64], np.random.Generator], NDArray[np.int64]]
-"""labels int64 [n], weights float64 [n] and a generator to positions int64 [m], in the order they are trained on."""
+Labels = NDArray[np.int64]
+Weights = NDArray[np.float64]
+
+Sampler = Callable[[Labels, Weights, np.random.Generator, float], NDArray[np.int64]]
+"""labels int64 [n], weights float64 [n], a generator, and the share of the training that is done (0 in the first epoch,
+1 in the last), to positions int64 [m], in the order they are trained on."""
 
 
-def natural(labels: NDArray[np.int64], weights: NDArray[np.float64], chance: np.random.Generator) -> NDArray[np.int64]:
+def natural(labels: Labels, weights: Weights, chance: np.random.Generator, done: float) -> NDArray[np.int64]:
     """Every image with a weight once, shuffled."""
-    del labels
+    del labels, done
     return chance.permutation(np.flatnonzero(weights > 0)).astype(np.int64)
 
 
-def class_balanced(
-    labels: NDArray[np.int64], weights: NDArray[np.float64], chance: np.random.Generator
-) -> NDArray[np.int64]:
+def class_balanced(labels: Labels, weights: Weights, chance: np.random.Generator, done: float) -> NDArray[np.int64]:
     """As many draws as there are images, each class equally often."""
-    return _drawn(labels, weights, chance, power=0.0)
+    del done
+    return _drawn(labels, weights, chance, lambda counts: np.ones(len(counts)))
 
 
-def square_root(
-    labels: NDArray[np.int64], weights: NDArray[np.float64], chance: np.random.Generator
-) -> NDArray[np.int64]:
+def square_root(labels: Labels, weights: Weights, chance: np.random.Generator, done: float) -> NDArray[np.int64]:
     """As many draws as there are images, classes in proportion to the square root of their size."""
-    return _drawn(labels, weights, chance, power=0.5)
+    del done
+    return _drawn(labels, weights, chance, np.sqrt)
+
+
+def progressively_balanced(
+    labels: Labels, weights: Weights, chance: np.random.Generator, done: float
+) -> NDArray[np.int64]:
+    """From natural in the first epoch to class-balanced in the last (Kang et al., ICLR 2020, eq. 2)."""
+    return _drawn(
+        labels,
+        weights,
+        chance,
+        lambda counts: (1.0 - done) * counts / counts.sum() + done * np.ones(len(counts)) / len(counts),
+    )
 
 
 def _drawn(
-    labels: NDArray[np.int64], weights: NDArray[np.float64], chance: np.random.Generator, power: float
+    labels: Labels,
+    weights: Weights,
+    chance: np.random.Generator,
+    share_of: Callable[[NDArray[np.int64]], NDArray[np.float64]],
 ) -> NDArray[np.int64]:
-    """Draw class shares in proportion to ``count ** power``, and within a class every image before any again."""
+    """Draw classes in proportion to ``share_of`` their counts, and within a class every image before any again."""
     used = np.flatnonzero(weights > 0)
     classes, counts = np.unique(labels[used], return_counts=True)
-    shares = counts**power / (counts**power).sum()
+    shares = share_of(counts) / share_of(counts).sum()
     wanted = np.floor(shares * len(used)).astype(np.int64)
     rest = len(used) - int(wanted.sum())
     wanted += np.bincount(chance.choice(len(classes), size=rest, replace=False, p=shares), minlength=len(classes))
@@ -55,4 +72,5 @@ SAMPLERS: dict[SamplerKind, Sampler] = {
     SamplerKind.NATURAL: natural,
     SamplerKind.CLASS_BALANCED: class_balanced,
     SamplerKind.SQUARE_ROOT: square_root,
+    SamplerKind.PROGRESSIVELY_BALANCED: progressively_balanced,
 }

@@ -22,7 +22,37 @@ def constant(share: float, final: float) -> float:
     return 1.0
 
 
-SCHEDULES: dict[ScheduleKind, Schedule] = {ScheduleKind.COSINE: cosine, ScheduleKind.CONSTANT: constant}
+RISE = 0.3
+"""The share of a one-cycle training in which the rate rises."""
+
+FIRST_OF_CYCLE = 1 / 25
+"""The factor that one cycle begins with."""
+
+CYCLES = 3
+"""Cosines of a training with warm restarts; each is twice as long as the one before."""
+
+
+def one_cycle(share: float, final: float) -> float:
+    """Up to 1 along a cosine, then down to ``final`` (Smith and Topin, 2019); the warm-up is part of it."""
+    if share < RISE:
+        return cosine(1.0 - share / RISE, FIRST_OF_CYCLE)
+    return cosine((share - RISE) / (1.0 - RISE), final)
+
+
+def warm_restarts(share: float, final: float) -> float:
+    """Cosines one after another, each twice as long as the last (SGDR, Loshchilov and Hutter, ICLR 2017)."""
+    begin, length = 0.0, 1.0 / (2**CYCLES - 1)
+    while share >= begin + length and length < 2 ** (CYCLES - 1) / (2**CYCLES - 1):
+        begin, length = begin + length, 2 * length
+    return cosine((share - begin) / length, final)
+
+
+SCHEDULES: dict[ScheduleKind, Schedule] = {
+    ScheduleKind.COSINE: cosine,
+    ScheduleKind.CONSTANT: constant,
+    ScheduleKind.ONE_CYCLE: one_cycle,
+    ScheduleKind.WARM_RESTARTS: warm_restarts,
+}
 
 
 def rate_factor(step: int, steps: int, warm_up: int, kind: ScheduleKind, final: float) -> float:

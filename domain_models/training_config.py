@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_contracts.errors import BadInput
 from data_contracts.profile import AugmentationSettings, describe_validation, sentence_of
 from domain_models.attention import AttentionKind
+from domain_models.heads import HeadKind
 from domain_models.preprocessing import Preprocessing
 
 
@@ -24,6 +25,17 @@ class LossKind(StrEnum):
     CROSS_ENTROPY = "cross_entropy"
     FOCAL = "focal"
     BALANCED_SOFTMAX = "balanced_softmax"
+    LOGIT_ADJUSTED = "logit_adjusted"
+    LDAM = "ldam"
+    ARCFACE = "arcface"
+
+
+class ReweightingKind(StrEnum):
+    """How much an image counts in the loss by how frequent its class is."""
+
+    NONE = "none"
+    INVERSE_FREQUENCY = "inverse_frequency"
+    EFFECTIVE_NUMBER = "effective_number"
 
 
 class SamplerKind(StrEnum):
@@ -32,6 +44,7 @@ class SamplerKind(StrEnum):
     NATURAL = "natural"
     CLASS_BALANCED = "class_balanced"
     SQUARE_ROOT = "square_root"
+    PROGRESSIVELY_BALANCED = "progressively_balanced"
 
 
 class ScheduleKind(StrEnum):
@@ -39,6 +52,8 @@ class ScheduleKind(StrEnum):
 
     COSINE = "cosine"
     CONSTANT = "constant"
+    ONE_CYCLE = "one_cycle"
+    WARM_RESTARTS = "warm_restarts"
 
 
 class SecondStageKind(StrEnum):
@@ -47,6 +62,8 @@ class SecondStageKind(StrEnum):
     NONE = "none"
     CLASSIFIER_RETRAINING = "classifier_retraining"
     LOGIT_ADJUSTMENT = "logit_adjustment"
+    TAU_NORMALISATION = "tau_normalisation"
+    LEARNABLE_WEIGHT_SCALING = "learnable_weight_scaling"
 
 
 class Precision(StrEnum):
@@ -57,6 +74,9 @@ class Precision(StrEnum):
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+
+_ANGULAR = frozenset({LossKind.LDAM, LossKind.ARCFACE})
 
 
 class TrainingConfig(BaseModel):
@@ -72,6 +92,7 @@ class TrainingConfig(BaseModel):
     weights: str = Field(default="bundled", description="bundled, hub, none or a weights file")
     attention: AttentionKind = AttentionKind.NONE
     attention_stages: tuple[int, ...] = (-1,)
+    head: HeadKind = HeadKind.LINEAR
     dropout: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 
@@ -110,7 +131,16 @@ class TrainingConfig(BaseModel):
     loss: LossKind = LossKind.CROSS_ENTROPY
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     focal_gamma: float = Field(default=2.0, ge=0, le=10)
+    adjustment: float = Field(default=1.0, ge=0, le=4, description="logit_adjusted: times the log class frequency")
+    margin: float = Field(
+        default=0.5, ge=0, le=1.5, description="ldam: of the rarest class, a cosine; arcface: an angle in radians"
+    )
+    reweighting: ReweightingKind = ReweightingKind.NONE
+    effective_number_beta: float = Field(default=0.999, ge=0, lt=1)
+    reweighting_from: float = Field(default=0.0, ge=0, le=1, description="share of the epochs before it begins")
     sampler: SamplerKind = SamplerKind.NATURAL
+    later_sampler: SamplerKind | None = Field(default=None, description="takes over from `later_sampler_from`")
+    later_sampler_from: float = Field(default=0.8, ge=0, le=1, description="share of the epochs before it takes over")
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=1.0, ge=0, le=1, description="share of batches that are mixed")
@@ -129,6 +159,10 @@ class TrainingConfig(BaseModel):
             raise ValueError("with epochs 0 and no probe nothing would be learned")
         if self.cached_views and self.cutmix_alpha:
             raise ValueError("cutmix_alpha needs images; with cached_views there are only feature maps")
+        if self.loss in _ANGULAR and self.head is not HeadKind.COSINE:
+            raise ValueError(f"loss {self.loss.value} is about angles and needs head=cosine")
+        if self.loss in _ANGULAR and (self.mixup_alpha or self.cutmix_alpha):
+            raise ValueError(f"loss {self.loss.value} has a margin for the one true class; mixed images have two")
         return self
 
     @property

@@ -48,6 +48,7 @@ def architecture_of(config: TrainingConfig, classes: int) -> Architecture:
         classes=classes,
         attention=config.attention,
         attention_stages=config.attention_stages,
+        head=config.head,
         dropout=config.dropout,
         drop_path=config.drop_path,
     )
@@ -62,10 +63,11 @@ def fresh_network(config: TrainingConfig, classes: int) -> Classifier:
 def loss_prior(
     config: TrainingConfig, labels: NDArray[np.int64], weights: NDArray[np.float64], classes: int
 ) -> NDArray[np.float64] | None:
-    """What balanced softmax adds to the logits while fitting; ``None`` for other losses."""
-    if config.loss is not LossKind.BALANCED_SOFTMAX:
+    """What the loss adds to the logits while fitting; ``None`` for losses that add nothing."""
+    strength = {LossKind.BALANCED_SOFTMAX: 1.0, LossKind.LOGIT_ADJUSTED: config.adjustment}.get(config.loss)
+    if strength is None:
         return None
-    return class_frequency_prior(np.bincount(labels[weights > 0], minlength=classes))
+    return strength * class_frequency_prior(np.bincount(labels[weights > 0], minlength=classes))
 
 
 def probe_views(config: TrainingConfig) -> int:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from domain_models.linear_probe import (
     PENALTIES,
@@ -89,10 +91,81 @@ def adjust_logits(
     ]
 
 
+def normalise_weights(
+    classifier: LinearProbe,
+    features: Features,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    strengths: tuple[float, ...] | None = None,
+) -> list[Rebalanced]:
+    """Divide each class's weights by a power of their length, ``w_k / |w_k|^tau`` (Kang et al., ICLR 2020, eq. 3).
+
+    Weights of frequent classes grow longer in training. The bias is left out, as there; the strength is tau.
+    """
+    del features, labels, weights
+    length = np.linalg.norm(classifier.weight, axis=1, keepdims=True).clip(1e-12)
+    return [
+        Rebalanced(
+            LinearProbe(
+                (classifier.weight / length**tau).astype(np.float32), np.zeros_like(classifier.bias), classifier.penalty
+            ),
+            tau,
+        )
+        for tau in (ADJUSTMENTS if strengths is None else strengths)
+    ]
+
+
+def scale_weights(
+    classifier: LinearProbe,
+    features: Features,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    strengths: tuple[float, ...] | None = None,
+) -> list[Rebalanced]:
+    """Learn one factor for each class's weights, ``f_k w_k``, with all classes equally frequent (LWS, Kang et al.).
+
+    The bias is left out, as there. Convex; the strength is the penalty on the squared distance of the factors from 1.
+    """
+    used = weights > 0
+    classes = len(classifier.bias)
+    z = features[used].astype(np.float64) @ classifier.weight.T.astype(np.float64)
+    y = labels[used]
+    in_class = np.bincount(y, weights=weights[used], minlength=classes)
+    share = weights[used] / np.maximum(in_class[y], 1e-12) / max(1, int((in_class > 0).sum()))
+    target = np.zeros_like(z)
+    target[np.arange(len(y)), y] = 1.0
+
+    def fitted(penalty: float) -> NDArray[np.float64]:
+        def loss_and_gradient(factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            log_p = z * factors
+            log_p = log_p - logsumexp(log_p, axis=1, keepdims=True)
+            moved = factors - 1.0
+            loss = -float((share[:, None] * target * log_p).sum()) + 0.5 * penalty * float((moved**2).sum())
+            slope = (share[:, None] * (np.exp(log_p) - target) * z).sum(axis=0) + penalty * moved
+            return loss, slope
+
+        found: NDArray[np.float64] = minimize(loss_and_gradient, np.ones(classes), jac=True, method="L-BFGS-B").x
+        return found
+
+    return [
+        Rebalanced(
+            LinearProbe(
+                (classifier.weight * fitted(penalty)[:, None]).astype(np.float32),
+                np.zeros_like(classifier.bias),
+                classifier.penalty,
+            ),
+            penalty,
+        )
+        for penalty in (PENALTIES if strengths is None else strengths)
+    ]
+
+
 SECOND_STAGES: dict[SecondStageKind, Candidates] = {
     SecondStageKind.NONE: keep_classifier,
     SecondStageKind.CLASSIFIER_RETRAINING: retrain_classifier,
     SecondStageKind.LOGIT_ADJUSTMENT: adjust_logits,
+    SecondStageKind.TAU_NORMALISATION: normalise_weights,
+    SecondStageKind.LEARNABLE_WEIGHT_SCALING: scale_weights,
 }
 
 

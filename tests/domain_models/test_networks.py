@@ -13,6 +13,7 @@ from data_contracts.errors import BadInput, IntegrityError, NotFound
 from domain_models.attention import AttentionKind
 from domain_models.backbones import Architecture, Classifier, build_network
 from domain_models.bundled_weights import BUNDLED_PACKAGES, read_bundled_weights
+from domain_models.heads import HeadKind
 from domain_models.inference import predict_logits
 from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, load_package, save_package
 from domain_models.preprocessing import Preprocessing
@@ -83,10 +84,10 @@ def test_a_stage_that_does_not_exist_is_refused() -> None:
         )
 
 
-def package(folder: Path, backbone: str = "resnet10t") -> tuple[Classifier, ModelCard]:
+def package(folder: Path, head: HeadKind = HeadKind.LINEAR) -> tuple[Classifier, ModelCard]:
     torch.manual_seed(1)
     spec = Preprocessing(height=48, width=64, channels=1)
-    architecture = Architecture(backbone=backbone, classes=3, attention=AttentionKind.CBAM)
+    architecture = Architecture(backbone="resnet10t", classes=3, attention=AttentionKind.CBAM, head=head)
     network = build_network(architecture)
     torch.nn.init.normal_(network.classifier.weight)
     card = ModelCard(architecture=architecture, classes=("a", "b", "c"), preprocessing=spec, temperature=1.5)
@@ -94,8 +95,9 @@ def package(folder: Path, backbone: str = "resnet10t") -> tuple[Classifier, Mode
     return network, card
 
 
-def test_a_package_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    network, card = package(tmp_path)
+@pytest.mark.parametrize("head", list(HeadKind))
+def test_a_package_comes_back_as_it_was_saved(tmp_path: Path, head: HeadKind) -> None:
+    network, card = package(tmp_path, head)
     loaded, loaded_card = load_package(tmp_path)
     assert loaded_card == card
     images = np.random.default_rng(0).integers(0, 256, (5, 48, 64, 1), dtype=np.uint8)
@@ -105,8 +107,9 @@ def test_a_package_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(one_by_one, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_onnx_graph_takes_any_batch_and_agrees_with_torch(tmp_path: Path) -> None:
-    network, card = package(tmp_path)
+@pytest.mark.parametrize("head", list(HeadKind))
+def test_the_onnx_graph_takes_any_batch_and_agrees_with_torch(tmp_path: Path, head: HeadKind) -> None:
+    network, card = package(tmp_path, head)
     session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
     for n in (1, 2, 7):
         images = torch.randn(n, 3, card.preprocessing.height, card.preprocessing.width)

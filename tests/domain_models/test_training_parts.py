@@ -48,15 +48,16 @@ def test_losses_equal_hand_computation() -> None:
     [
         (SamplerKind.NATURAL, [0.81, 0.16, 0.03]),
         (SamplerKind.CLASS_BALANCED, [1 / 3] * 3),
+        (SamplerKind.PROGRESSIVELY_BALANCED, [(0.81 + 1 / 3) / 2, (0.16 + 1 / 3) / 2, (0.03 + 1 / 3) / 2]),
         (SamplerKind.SQUARE_ROOT, [9 / (9 + 4 + math.sqrt(3)), 4 / (9 + 4 + math.sqrt(3)), 0.118]),
     ],
 )
 def test_samplers_draw_classes_as_often_as_they_say(kind: SamplerKind, shares: list[float]) -> None:
     labels = np.repeat([0, 1, 2], [81, 16, 3])
-    drawn = SAMPLERS[kind](labels, np.ones(100), np.random.default_rng(0))
+    drawn = SAMPLERS[kind](labels, np.ones(100), np.random.default_rng(0), 0.5)
     assert len(drawn) == 100
     assert np.bincount(labels[drawn], minlength=3) / 100 == pytest.approx(shares, abs=0.011)
-    assert 7 not in SAMPLERS[kind](labels, np.where(np.arange(100) == 7, 0.0, 1.0), np.random.default_rng(0))
+    assert 7 not in SAMPLERS[kind](labels, np.where(np.arange(100) == 7, 0.0, 1.0), np.random.default_rng(0), 0.5)
 
 
 def test_the_schedule_warms_up_and_falls_along_a_cosine() -> None:

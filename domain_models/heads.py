@@ -1,0 +1,35 @@
+"""What the last layer of a network compares: features as they are, or only their direction."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+COSINE_SCALE = 30.0
+"""Length of every feature vector before a cosine classifier (Wang et al., CosFace, CVPR 2018, use 30 to 64): logits are
+this many times a cosine."""
+
+
+class HeadKind(StrEnum):
+    """``linear``: a linear classifier. ``cosine``: one on directions; features have one length, classes have length 1.
+
+    How long a feature vector is, and how large the weights of a frequent class grow, then say nothing of the class.
+    """
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+def of_one_length(features: Tensor) -> Tensor:
+    """float [n, d] to vectors of length ``COSINE_SCALE``."""
+    return COSINE_SCALE * torch.nn.functional.normalize(features, dim=1)
+
+
+def to_unit_rows(layer: torch.nn.Linear) -> None:
+    """Give each class's weights length 1 and no bias, in place; rows of zeros stay."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.nn.functional.normalize(layer.weight, dim=1))
+        if layer.bias is not None:
+            layer.bias.zero_()
