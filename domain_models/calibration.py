@@ -5,8 +5,9 @@ Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 201
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ BINS = 15
 _LOG_TEMPERATURE_BOUND = float(np.log(20.0))
 _PRIOR_DEVIATION = 1.0
 _CHUNK_NUMBERS = 4_000_000
+
+Fit = Callable[[NDArray[np.float64], NDArray[np.int64]], Callable[[NDArray[np.float64]], NDArray[np.float64]]]
+"""Held-out logits [n, k] and labels [n] to what makes probabilities [m, k] of logits [m, k]."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: logits are not finite, or labels do not match them.
     """
-    scores, truth = _checked(logits, labels)
+    scores, truth = checked_logits(logits, labels)
     if not len(scores):
         return 1.0
     margins = scores - scores[np.arange(len(truth)), truth][:, None]
@@ -106,7 +110,7 @@ def calibrated_nll(logits: ArrayLike, labels: ArrayLike) -> float:
         logits: float [n, k], n at least 1.
         labels: int [n], class indices.
     """
-    z, y = _checked(logits, labels)
+    z, y = checked_logits(logits, labels)
     p = softmax(z, fit_temperature(z, y))
     return float(-np.log(np.maximum(p[np.arange(len(y)), y], np.finfo(np.float64).tiny)).mean())
 
@@ -118,33 +122,44 @@ def cross_fitted_probabilities(
     groups: Sequence[object] | ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
+    fit: Fit | None = None,
 ) -> NDArray[np.float64]:
-    """Calibrated probabilities of the very images that the temperature comes from, without looking at themselves.
+    """Calibrated probabilities of the very images that the calibration comes from, without looking at themselves.
 
-    Each image is scaled by the temperature fitted on the other folds; a group is never on both sides. With fewer than
-    two groups the common temperature is all there is.
+    Each image is calibrated by what was fitted on the other folds; a group is never on both sides. With fewer than two
+    groups the common calibration is all there is.
 
     Args:
         logits: float [n, k].
         labels: int [n].
         groups: one value per image, or ``None``.
+        folds: how many.
+        seed: of the folds.
+        fit: from logits and labels to what makes probabilities of logits; a temperature if ``None``.
 
     Returns:
         float64 [n, k].
     """
-    scores, truth = _checked(logits, labels)
+    fit = fit or _fit_softmax
+    scores, truth = checked_logits(logits, labels)
     codes = group_codes(groups, len(truth))
     count = int(codes.max()) + 1 if codes.size else 0
     parts = min(folds, count)
     if parts < 2:
-        return softmax(scores, fit_temperature(scores, truth)) if len(scores) else scores
+        return fit(scores, truth)(scores) if len(scores) else scores
     part_of_group = np.random.default_rng(seed).permutation(count) % parts
     part = part_of_group[codes]
     probabilities = np.empty_like(scores)
     for fold in range(parts):
         inside = part == fold
-        probabilities[inside] = softmax(scores[inside], fit_temperature(scores[~inside], truth[~inside]))
+        probabilities[inside] = fit(scores[~inside], truth[~inside])(scores[inside])
     return probabilities
+
+
+def _fit_softmax(
+    logits: NDArray[np.float64], labels: NDArray[np.int64]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return partial(softmax, temperature=fit_temperature(logits, labels))
 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -> ReliabilityBins:
@@ -212,7 +227,12 @@ def ece_of_a_calibrated_model(
     return (float(all_errors.mean()), float(np.quantile(all_errors, 0.95)))
 
 
-def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def checked_logits(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits as float64 [n, k] and labels as int64 [n], if they are what they claim to be.
+
+    Raises:
+        ValueError: shapes do not match, logits are not finite, or labels are out of range.
+    """
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
     if scores.ndim != 2 or truth.shape != scores.shape[:1]:

@@ -39,6 +39,16 @@ class FrequencyGroups(_Figures):
     few: float | None
 
 
+class OperatingPoint(_Figures):
+    """A part passes from a probability of ``threshold`` on that it is good; rates are ``None`` where undefined."""
+
+    threshold: float
+    escape_rate: float | None
+    escape_rate_ci: Interval | None
+    overkill_rate: float | None
+    overkill_rate_ci: Interval | None
+
+
 class Evaluation(_Figures):
     """The figures of one model on one split; dumped as JSON these are the keys of ``tailsight evaluate``.
 
@@ -70,6 +80,9 @@ class Evaluation(_Figures):
     brier: float
     top5_accuracy: float
     mean_cost: float | None = Field(description="mean cost per image by the profile's costs; null where none are given")
+    mean_cost_of_cheapest: float | None = Field(
+        default=None, description="the same where each image gets the class that is expected to cost least"
+    )
     per_class: dict[str, ClassMetrics]
     confusion: tuple[tuple[int, ...], ...]
     most_confused: tuple[ConfusedPair, ...]
@@ -78,6 +91,7 @@ class Evaluation(_Figures):
     escape_rate_ci: Interval | None
     overkill_rate: float | None
     overkill_rate_ci: Interval | None
+    operating_points: tuple[OperatingPoint, ...] = ()
 
     def flat(self) -> dict[str, float]:
         """The single figures as name and value, for a registry; undefined ones are left out."""

@@ -25,6 +25,7 @@ from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.class_weights import class_weights
 from domain_models.heads import HeadKind, to_unit_rows
+from domain_models.learned_state import learned_state, move_average, parameter_groups, set_state
 from domain_models.linear_probe import validation_score
 from domain_models.losses import LOSSES, Loss, soft_targets
 from domain_models.mixing import mixed_batch
@@ -140,14 +141,14 @@ class _Run:
         self.part = suffix_of(network, frozen) if inputs_are_maps else network
         self.counts = np.bincount(labels[weights > 0], minlength=network.architecture.classes)
         self.loss: Loss = LOSSES[config.loss](config, torch.from_numpy(self.counts))
-        self.optimiser = torch.optim.AdamW(_parameter_groups(network, config), lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate, fused=True)
         self.steps_per_epoch = max(1, round(int((weights > 0).sum()) / config.batch_size))
         self.steps = self.steps_per_epoch * epochs
         self.dtype = AUTOCAST[config.precision](torch.device(config.device).type)
         self.scaler = torch.amp.GradScaler(
             torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
         )
-        self.average = _learned_state(network) if config.average_decay else {}
+        self.average = learned_state(network) if config.average_decay else {}
         self.epochs, self.epoch = epochs, 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -212,7 +213,7 @@ class _Run:
         if config.head is HeadKind.COSINE:
             to_unit_rows(self.network.classifier)  # a step along the sphere: logits stay cosines
         if self.average:
-            _move_average(self.average, self.network, config.average_decay)
+            move_average(self.average, self.network, config.average_decay)
         return float(loss.detach())
 
     def _set_rate(self, step: int) -> None:
@@ -232,12 +233,12 @@ class _Run:
             "seconds": seconds,
             "images_per_second": float((self.weights > 0).sum()) / max(seconds, 1e-9),
         }
-        current = _learned_state(self.network)
+        current = learned_state(self.network)
         if validate is None:
             self.best, self.best_epoch = dict(self.average) or current, self.epoch
         else:
             if self.average:
-                _set_state(self.network, self.average)
+                set_state(self.network, self.average)
             logits, labels = validate()
             score = validation_score(logits, labels)
             row |= {"val_macro_f1": score[0], "val_loss": -score[1]}
@@ -245,24 +246,24 @@ class _Run:
                 row["val_calibrated_loss"] = calibrated_nll(logits, labels)
             row["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             if score > self.best_score:
-                self.best, self.best_epoch, self.best_score = _learned_state(self.network), self.epoch, score
+                self.best, self.best_epoch, self.best_score = learned_state(self.network), self.epoch, score
                 self.epochs_without_gain = 0
             else:
                 self.epochs_without_gain += 1
             if self.average:
-                _set_state(self.network, current)
+                set_state(self.network, current)
         self.history.append(row)
 
     def take_best(self) -> None:
         """Give the network its best weights."""
         if self.best:
-            _set_state(self.network, self.best)
+            set_state(self.network, self.best)
         self.network.eval()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {
-            "network": _learned_state(self.network),
+            "network": learned_state(self.network),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average,
@@ -276,42 +277,10 @@ class _Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        _set_state(self.network, state["network"])
+        set_state(self.network, state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.average, self.best = state["average"], state["best"]
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
-
-
-def _parameter_groups(network: Classifier, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Weight decay on matrices and kernels only; the classifier at its own rate."""
-    classifier = {id(p) for p in network.classifier.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            factor = config.classifier_rate_factor if id(parameter) in classifier else 1.0
-            groups.setdefault((decay, factor), []).append(parameter)
-    return [
-        {"params": parameters, "weight_decay": decay, "rate_factor": factor}
-        for (decay, factor), parameters in groups.items()
-    ]
-
-
-def _learned_state(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _set_state(network: nn.Module, state: dict[str, Tensor]) -> None:
-    network.load_state_dict(state, strict=True)
-
-
-def _move_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1.0 - decay)
-            else:
-                average[name].copy_(value)

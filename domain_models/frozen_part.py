@@ -6,6 +6,7 @@ Either the first stages, so that the last one still learns, or the whole backbon
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +171,17 @@ class Activations:
     def _tensor(self, rows: NDArray[np.int64]) -> Tensor:
         maps = torch.from_numpy(self._maps[rows].astype(np.float32))
         return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
+
+
+class ViewsOnceNeeded:
+    """Training images as they are in the first epoch; their augmented views are computed if there is a second."""
+
+    def __init__(self, plain: Activations, views: Callable[[], Activations]) -> None:
+        self._plain, self._views = plain, functools.cache(views)
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        """See :class:`~domain_models.batches.Batches`."""
+        return (self._plain if epoch == 1 else self._views()).inputs(positions, epoch)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
-from domain_models.batches import CachedViews, JoinedBatches
+from domain_models.batches import AugmentedImages, CachedViews, JoinedBatches, compute_views
+from domain_models.frozen_part import FrozenPart
 from domain_models.inference import map_batches
-from domain_models.stage_split import suffix_of
+from domain_models.stage_split import freeze_stages, splits_exactly, suffix_of
+from domain_models.training_config import TrainingConfig
+from domain_models.training_data import TrainingData
 
 _BATCH = 64
 
@@ -88,3 +92,40 @@ class Views:
         out = torch.empty((len(positions), *first.shape[1:])).contiguous(memory_format=torch.channels_last)
         out[torch.from_numpy(early)], out[torch.from_numpy(~early)] = first, second
         return out
+
+
+def views_of(
+    network: Classifier,
+    data: TrainingData,
+    config: TrainingConfig,
+    folder: Path,
+    activations: Path | None,
+    progress: Progress,
+) -> Views | None:
+    """What the frozen stages make of all images, or ``None`` where the network cannot be cut behind them.
+
+    Args:
+        network: whose frozen stages.
+        data: training and validation images.
+        config: which stages, how many views.
+        folder: of the run; views that are there already are used.
+        activations: cache that maps of images as they are go into as well, for incremental trainings; ``None``: none.
+        progress: told of each image.
+    """
+    frozen = freeze_stages(network, config.frozen_stages)
+    network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = AugmentedImages(data.val.images, data.val.image_ids, config)
+    example = source.inputs(np.arange(min(2, len(data.val))), 0).to(config.device)
+    if not splits_exactly(network, frozen, example, config.frozen_stages):
+        return None
+    views = Views(
+        compute_views(folder / "train.views", network, data.train, config, config.cached_views, progress),
+        compute_views(folder / "val.views", network, data.val, config, 1, progress),
+        len(data.train),
+        frozen,
+    )
+    if activations is not None:
+        part = FrozenPart(network, config.frozen_stages, config.preprocessing)
+        for images, computed in ((data.train, views.train), (data.val, views.val)):
+            part.keep(images.image_ids, computed.plain, activations)
+    return views

@@ -15,10 +15,9 @@ Everything random follows from the seed; each epoch is checkpointed in the run's
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
@@ -34,7 +32,7 @@ from domain_models.calibration import calibrated_nll
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
 from domain_models.distillation import remember
 from domain_models.fine_tuning import FineTuned, fine_tune
-from domain_models.frozen_part import Activations, FrozenPart
+from domain_models.frozen_part import Activations, FrozenPart, ViewsOnceNeeded
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.training import training_key
@@ -246,7 +244,7 @@ class _Increment:
         tuned = fine_tune(
             self.network,
             self.part.frozen,
-            _ViewsOnceNeeded(kept, self._views_of_changed),
+            ViewsOnceNeeded(kept, self._views_of_changed),
             data.train.labels,
             data.train.weights,
             config,
@@ -293,17 +291,6 @@ class _Increment:
         self.rows.append(
             {"phase": phase, "epoch": epoch, "val_loss": -minus_loss, "val_macro_f1": score, "val_accuracy": accuracy}
         )
-
-
-class _ViewsOnceNeeded:
-    """Training images as they are in the first epoch; their augmented views are computed if there is a second."""
-
-    def __init__(self, plain: Activations, views: Callable[[], Activations]) -> None:
-        self._plain, self._views = plain, functools.cache(views)
-
-    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
-        """See :class:`~domain_models.batches.Batches`."""
-        return (self._plain if epoch == 1 else self._views()).inputs(positions, epoch)
 
 
 def class_counts(labels: Sequence[int] | NDArray[np.int64], classes: int) -> NDArray[np.int64]:

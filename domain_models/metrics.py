@@ -18,17 +18,18 @@ from domain_models.class_counts import (
     counts_from_sums,
     known_mean,
 )
+from domain_models.decision_costs import cheapest, cost_matrix
 from domain_models.evaluation import ClassMetrics, ConfusedPair, Evaluation, FrequencyGroups
 from domain_models.intervals import (
     CONFIDENCE,
     REPLICATES,
-    Interval,
     bootstrap_weights,
     group_codes,
     group_sums,
     percentile_interval,
     share_interval,
 )
+from domain_models.operating_points import operating_points, pass_rates
 from domain_models.ranking import auroc_ovr_macro
 
 __all__ = ["Evaluation", "checked_predictions", "evaluate", "frequency_thirds", "most_confused", "top_accuracy"]
@@ -81,7 +82,11 @@ def evaluate(
     auroc, auroc_ci = auroc_ovr_macro(values, truth, codes)
     chance, chance_p95 = ece_of_a_calibrated_model(values, seed=seed)
     one_hot = np.eye(k)[truth]
-    escape, escape_ci, overkill, overkill_ci = _pass_rates(truth, predicted, classes, pass_class, codes)
+    good = list(classes).index(pass_class) if pass_class is not None and pass_class in classes else None
+    escape, escape_ci, overkill, overkill_ci = (
+        (None, None, None, None) if good is None else pass_rates(truth != good, predicted == good, codes)
+    )
+    table = cost_matrix(classes, costs)
     return Evaluation(
         n=n,
         n_groups=int(codes.max()) + 1,
@@ -99,7 +104,8 @@ def evaluate(
         nll=float(nll.mean()),
         brier=float(((values - one_hot) ** 2).sum(axis=1).mean()),
         top5_accuracy=top_accuracy(values, truth),
-        mean_cost=_mean_cost(truth, predicted, classes, costs),
+        mean_cost=float(table[truth, predicted].mean()) if costs else None,
+        mean_cost_of_cheapest=float(table[truth, cheapest(values, table)].mean()) if costs else None,
         per_class=_per_class(counts, truth, right, classes, codes),
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
         most_confused=most_confused(confusion, classes),
@@ -108,6 +114,7 @@ def evaluate(
         escape_rate_ci=escape_ci,
         overkill_rate=overkill,
         overkill_rate_ci=overkill_ci,
+        operating_points=operating_points(values, truth, classes, pass_class, codes),
         **intervals,
     )
 
@@ -233,39 +240,6 @@ def _frequency_groups(recall: NDArray[np.float64], train_counts: Sequence[int] |
     return FrequencyGroups(
         **{name: _known(known_mean(recall[indices])) for name, indices in frequency_thirds(train_counts).items()}
     )
-
-
-def _pass_rates(
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    classes: Sequence[str],
-    pass_class: str | None,
-    codes: NDArray[np.int64],
-) -> tuple[float | None, Interval | None, float | None, Interval | None]:
-    if pass_class is None or pass_class not in classes:
-        return None, None, None, None
-    index = list(classes).index(pass_class)
-    fails, passed = truth != index, predicted == index
-    escaped, killed = passed[fails], ~passed[~fails]
-    return (
-        float(escaped.mean()) if escaped.size else None,
-        share_interval(escaped, codes[fails]),
-        float(killed.mean()) if killed.size else None,
-        share_interval(killed, codes[~fails]),
-    )
-
-
-def _mean_cost(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str], costs: Sequence[ConfusionCost]
-) -> float | None:
-    if not costs:
-        return None
-    table = 1.0 - np.eye(len(classes))
-    index = {name: number for number, name in enumerate(classes)}
-    for item in costs:
-        if item.actual in index and item.predicted in index:
-            table[index[item.actual], index[item.predicted]] = item.cost
-    return float(table[truth, predicted].mean())
 
 
 def _known(value: float | np.floating[Any] | NDArray[np.float64]) -> float | None:

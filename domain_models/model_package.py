@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -16,6 +17,7 @@ from torch import nn
 from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
 from data_contracts.workspace import write_atomically
 from domain_models.backbones import Architecture, Classifier
+from domain_models.calibrators import Calibration
 from domain_models.preprocessing import Preprocessing
 
 WEIGHTS_FILE = "model.safetensors"
@@ -48,7 +50,8 @@ class RetrainedFrom(BaseModel):
 class ModelCard(BaseModel):
     """What a model is, what it was made from, and how its output becomes a decision.
 
-    ``temperature`` divides the logits before the softmax. ``triage`` is the triage rule as its own module wrote it.
+    ``temperature`` divides the logits before the softmax; ``calibration`` says what else is done to them, if anything
+    (:meth:`probabilities` does all of it). ``triage`` is the triage rule as its own module wrote it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +61,7 @@ class ModelCard(BaseModel):
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float = Field(default=1.0, gt=0)
+    calibration: Calibration | None = None
     triage: dict[str, Any] = Field(default_factory=dict)
     dataset_version: str | None = None
     taxonomy_version: int | None = None
@@ -70,6 +74,15 @@ class ModelCard(BaseModel):
     retrained_from: RetrainedFrom | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def calibrated_by(self) -> Calibration:
+        """How logits become probabilities."""
+        return self.calibration or Calibration(temperature=self.temperature)
+
+    def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Calibrated probabilities float64 [n, k] of logits float [n, k]."""
+        return self.calibrated_by.probabilities(logits)
 
 
 def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bool = True) -> Path:

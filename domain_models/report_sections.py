@@ -80,6 +80,31 @@ def evaluation_section(evaluation: Evaluation, pictures: tuple[Picture, ...] = (
             header=("Class", "Images", "Precision", "Recall", "95% interval", "F1"), rows=rows, numeric=(1, 2, 3, 4, 5)
         )
     ]
+    if evaluation.mean_cost is not None and evaluation.mean_cost_of_cheapest is not None:
+        sentences.append(
+            f"By the profile's costs an image costs {evaluation.mean_cost:.3f} in the mean where it gets its most "
+            f"probable class, and {evaluation.mean_cost_of_cheapest:.3f} where it gets the class that is expected to "
+            "cost least."
+        )
+    if evaluation.operating_points:
+        lines = tuple(
+            (
+                f"{point.threshold:g}",
+                share(point.escape_rate),
+                between(point.escape_rate_ci),
+                share(point.overkill_rate),
+                between(point.overkill_rate_ci),
+            )
+            for point in evaluation.operating_points
+        )
+        tables.append(
+            Table(
+                header=("Passes from", "Escapes", "95% interval", "Overkill", "95% interval"),
+                rows=lines,
+                numeric=(0, 1, 2, 3, 4),
+                caption="Where the line between good and bad is drawn: the probability from which on a part passes",
+            )
+        )
     if evaluation.most_confused:
         pairs = tuple((p.actual, p.predicted, f"{p.count:,}", share(p.share)) for p in evaluation.most_confused)
         tables.append(

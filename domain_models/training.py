@@ -24,17 +24,16 @@ from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
-from domain_models.batches import AugmentedImages, Batches, compute_views
+from domain_models.batches import AugmentedImages, Batches
 from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
 from domain_models.fine_tuning import FineTuned, fine_tune
-from domain_models.frozen_part import FrozenPart
-from domain_models.frozen_views import Views
+from domain_models.frozen_views import Views, views_of
 from domain_models.inference import embed, predict_logits
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
-from domain_models.stage_split import freeze_stages, splits_exactly
+from domain_models.stage_split import freeze_stages
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData
 from domain_models.training_phases import (
@@ -229,27 +228,11 @@ class _Training:
         """Outputs of the frozen stages, or ``None`` where the network cannot be cut behind them."""
         config, data = self.config, self.data
         started = time.perf_counter()
-        frozen = freeze_stages(network, config.frozen_stages)
-        network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        source = AugmentedImages(data.val.images, data.val.image_ids, config)
-        example = source.inputs(np.arange(min(2, len(data.val))), 0).to(config.device)
-        if not splits_exactly(network, frozen, example, config.frozen_stages):
+        views = views_of(network, data, config, self.run_dir, self.activations, self.progress)
+        if views is None:
             self.sentences.append(
                 f"{config.backbone} cannot be cut behind a stage; its frozen stages are computed in every epoch."
             )
-            return None
-        views = Views(
-            compute_views(
-                self.run_dir / "train.views", network, data.train, config, config.cached_views, self.progress
-            ),
-            compute_views(self.run_dir / "val.views", network, data.val, config, 1, self.progress),
-            len(data.train),
-            frozen,
-        )
-        if self.activations is not None:
-            part = FrozenPart(network, config.frozen_stages, config.preprocessing)
-            for images, computed in ((data.train, views.train), (data.val, views.val)):
-                part.keep(images.image_ids, computed.plain, self.activations)
         self.seconds += time.perf_counter() - started
         return views
 

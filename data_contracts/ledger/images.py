@@ -52,12 +52,12 @@ def add_images(
 
 
 def images_frame(ledger: Ledger) -> pd.DataFrame:
-    """Every image, by ``image_id``: the columns of ``frames.IMAGES``, ``batch`` and ``first_seen`` (UTC)."""
+    """Every image, by ``image_id``: the columns of ``frames.IMAGES``, ``site``, ``batch``, ``first_seen`` (UTC)."""
     columns = {
         **{name: IMAGE.c[name] for name in ("image_id", "uri", "width", "height", "mode", "bit_depth", "format")},
         **{name: IMAGE.c[name] for name in ("size_bytes", "perceptual_hash")},
         "group": IMAGE.c.group_id,
-        **{name: IMAGE.c[name] for name in ("given_split", "batch", "first_seen")},
+        **{name: IMAGE.c[name] for name in ("given_split", "site", "batch", "first_seen")},
     }
     with ledger.reading() as connection:
         rows = connection.execute(select(*columns.values()).order_by(IMAGE.c.image_id)).all()

@@ -12,12 +12,12 @@ from domain_models.pictures.canvas import BLUE, GREEN, INK, LINE, MUTED, VERMILI
 
 
 def reliability_figure(
-    before: ArrayLike, after: ArrayLike, labels: ArrayLike, *, ece_of_a_calibrated_model: float | None = None
+    before: ArrayLike | None, after: ArrayLike, labels: ArrayLike, *, ece_of_a_calibrated_model: float | None = None
 ) -> Figure:
     """Draw reliability before and after calibration.
 
     Args:
-        before: float [n, k], probabilities without calibration.
+        before: float [n, k], probabilities without calibration; ``None`` where they are not known.
         after: float [n, k], with it.
         labels: int [n].
         ece_of_a_calibrated_model: what chance alone would show, named in the subtitle.
@@ -28,8 +28,10 @@ def reliability_figure(
         else f"A perfectly calibrated model would show an error of {ece_of_a_calibrated_model:.3f} here by chance alone"
     )
     figure = new_figure(9.6, 5.2, "Does confidence mean what it says?", note)
-    grid = figure.add_gridspec(2, 2, height_ratios=(4, 1), hspace=0.02)
-    panels = (("before calibration", before, VERMILION), ("after calibration", after, BLUE))
+    panels = [("after calibration", after, BLUE)]
+    if before is not None:
+        panels.insert(0, ("before calibration", before, VERMILION))
+    grid = figure.add_gridspec(2, len(panels), height_ratios=(4, 1), hspace=0.02)
     for column, (name, probabilities, colour) in enumerate(panels):
         bins = reliability(probabilities, labels)
         top = figure.add_subplot(grid[0, column])

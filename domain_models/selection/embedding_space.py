@@ -38,7 +38,7 @@ def novelty(pool: Pool, budget: int, seed: int) -> Selection:
     away[eligible] = distance_to_labelled(place[eligible], place[pool.labelled & pool.embedded])
     shortlist = take_best(pool, eligible, away, max(_SHORTLIST * budget, 200), seed, _novel).indices
     chosen = _farthest_first(place, shortlist, away[shortlist], budget)
-    return _filled(pool, selection_of(chosen, away, _novel), away, budget, seed, _novel)
+    return filled(pool, selection_of(chosen, away, _novel), away, budget, seed, _novel)
 
 
 def diverse(pool: Pool, budget: int, seed: int) -> Selection:
@@ -57,7 +57,7 @@ def diverse(pool: Pool, budget: int, seed: int) -> Selection:
         middle = pool.embeddings[rows].astype(np.float64)
         away[rows] = 2.0 - np.linalg.norm(middle - middle.mean(axis=0), axis=1) * 1e-9
     chosen = _farthest_first(place, rows, away[rows], budget)
-    return _filled(pool, selection_of(chosen, away, _cold), away, budget, seed, _cold)
+    return filled(pool, selection_of(chosen, away, _cold), away, budget, seed, _cold)
 
 
 def cold_start(pool: Pool, budget: int, seed: int) -> Selection:
@@ -71,7 +71,7 @@ def cold_start(pool: Pool, budget: int, seed: int) -> Selection:
     rows = np.flatnonzero(eligible | known)
     scores = np.full(len(pool.candidates), np.nan)
     if budget <= 0 or not eligible.any():
-        return _filled(pool, selection_of(np.zeros(0, dtype=np.int64), scores, _cold), scores, budget, seed, _cold)
+        return filled(pool, selection_of(np.zeros(0, dtype=np.int64), scores, _cold), scores, budget, seed, _cold)
     place = principal_axes(unit_vectors(pool.embeddings)[rows], _CLUSTER_DIMENSIONS, seed)
     wanted = min(budget + min(int(known.sum()), _MOST_CLUSTERS), _MOST_CLUSTERS, len(rows))
     cluster = nearest_centroid(place, centroids_of(place, wanted, seed))
@@ -85,8 +85,8 @@ def cold_start(pool: Pool, budget: int, seed: int) -> Selection:
             order = free[np.argsort(-density, kind="stable")]
             queues.append((len(members) - len(free), -len(members), [int(rows[i]) for i in order]))
     queues.sort(key=lambda item: item[:2])
-    chosen = _in_turns(pool, [queue for *_, queue in queues], budget)
-    return _filled(pool, selection_of(chosen, scores, _cold), scores, budget, seed, _cold)
+    chosen = in_turns(pool, [queue for *_, queue in queues], budget)
+    return filled(pool, selection_of(chosen, scores, _cold), scores, budget, seed, _cold)
 
 
 def unit_vectors(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,7 +166,7 @@ def _typicality(place: NDArray[np.float32], members: Indices, free: Indices, see
     return out
 
 
-def _in_turns(pool: Pool, queues: Sequence[list[int]], budget: int) -> Indices:
+def in_turns(pool: Pool, queues: Sequence[list[int]], budget: int) -> Indices:
     """One image of each queue in turn, then the next of each; never two of one group."""
     chosen: list[int] = []
     taken: set[int] = set()
@@ -186,7 +186,7 @@ def _in_turns(pool: Pool, queues: Sequence[list[int]], budget: int) -> Indices:
     return np.asarray(chosen, dtype=np.int64)
 
 
-def _filled(
+def filled(
     pool: Pool, found: Selection, scores: Floats, budget: int, seed: int, reason: Callable[[int], str]
 ) -> Selection:
     """What was found and, where that is less than the budget, images of which nothing is known, by chance."""

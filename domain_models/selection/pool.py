@@ -30,6 +30,7 @@ class Pool:
         groups: int64 [n]; at most one image of a group is chosen, because a group is reviewed as one case.
         conflicts: bool [n]; statements about the image contradict each other.
         confusion: int64 [k, k], rows actual, columns predicted, of images that the model was not trained on.
+        costs: float64 [k, k]; what it costs to call an image of the row's class the column's (1: an ordinary mistake).
     """
 
     classes: tuple[str, ...]
@@ -40,16 +41,18 @@ class Pool:
     groups: Indices
     conflicts: Bools
     confusion: Indices
+    costs: Floats
 
     def __post_init__(self) -> None:
         n, k = len(self.candidates), len(self.classes)
         rows = (self.labels, self.probabilities, self.embeddings, self.groups, self.conflicts)
         if any(len(array) != n for array in rows):
             raise ValueError(f"the arrays of a pool of {n} images differ in length: {[len(array) for array in rows]}")
-        if self.probabilities.shape != (n, k) or self.confusion.shape != (k, k) or self.embeddings.ndim != 2:
+        tables = {self.confusion.shape, self.costs.shape}
+        if self.probabilities.shape != (n, k) or tables != {(k, k)} or self.embeddings.ndim != 2:
             raise ValueError(
-                f"{k} classes do not fit probabilities {self.probabilities.shape}, confusion {self.confusion.shape} "
-                f"and embeddings {self.embeddings.shape}"
+                f"{k} classes do not fit probabilities {self.probabilities.shape}, confusion {self.confusion.shape}, "
+                f"costs {self.costs.shape} and embeddings {self.embeddings.shape}"
             )
 
     @classmethod
@@ -65,6 +68,7 @@ class Pool:
         groups: Indices | None = None,
         conflicts: Bools | None = None,
         confusion: Indices | None = None,
+        costs: Floats | None = None,
     ) -> Pool:
         """A pool of ``size`` images; whatever is not given is unknown, every image is a group of its own."""
         k = len(classes)
@@ -77,6 +81,7 @@ class Pool:
             groups=np.arange(size, dtype=np.int64) if groups is None else groups,
             conflicts=np.zeros(size, dtype=bool) if conflicts is None else conflicts,
             confusion=np.zeros((k, k), dtype=np.int64) if confusion is None else confusion,
+            costs=1.0 - np.eye(k) if costs is None else costs,
         )
 
     @property

@@ -13,7 +13,8 @@ from data_contracts.vocabulary import ReviewReason
 from domain_models.selection.embedding_space import cold_start, diverse, novelty
 from domain_models.selection.labels_in_doubt import conflicts, suspect_labels
 from domain_models.selection.pool import NOTHING, Pool, Selection, Strategy, take_best
-from domain_models.selection.uncertainty import confused_pairs, low_confidence, margin, rare_classes
+from domain_models.selection.uncertain_and_diverse import badge, clustered_margin
+from domain_models.selection.uncertainty import confused_pairs, entropy, low_confidence, margin, rare_classes
 
 
 class StrategyName(StrEnum):
@@ -22,6 +23,9 @@ class StrategyName(StrEnum):
     MIX = "mix"
     LOW_CONFIDENCE = "low_confidence"
     MARGIN = "margin"
+    ENTROPY = "entropy"
+    CLUSTERED_MARGIN = "clustered_margin"
+    BADGE = "badge"
     CONFUSED_PAIRS = "confused_pairs"
     RARE_CLASSES = "rare_classes"
     NOVELTY = "novelty"
@@ -96,6 +100,9 @@ STRATEGIES: dict[StrategyName, Strategy] = {
     StrategyName.MIX: default_mix,
     StrategyName.LOW_CONFIDENCE: low_confidence,
     StrategyName.MARGIN: margin,
+    StrategyName.ENTROPY: entropy,
+    StrategyName.CLUSTERED_MARGIN: clustered_margin,
+    StrategyName.BADGE: badge,
     StrategyName.CONFUSED_PAIRS: confused_pairs,
     StrategyName.RARE_CLASSES: rare_classes,
     StrategyName.NOVELTY: novelty,

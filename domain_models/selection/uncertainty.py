@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,34 +32,31 @@ def margin(pool: Pool, budget: int, seed: int) -> Selection:
     """Images whose two most probable classes are closest to one another (margin sampling)."""
     if len(pool.classes) < 2:
         return low_confidence(pool, budget, seed)
-    first, second, lead = _two_best(pool.probabilities)
+    return take_best(pool, pool.unlabelled, 1.0 - lead_of_the_best(pool.probabilities), budget, seed, pair_reason(pool))
 
-    def reason(row: int) -> str:
-        if not np.isfinite(lead[row]):
-            return _low(row)
-        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
 
-    return take_best(pool, pool.unlabelled, 1.0 - lead, budget, seed, reason)
+def entropy(pool: Pool, budget: int, seed: int) -> Selection:
+    """Images whose probabilities are spread most evenly, ``-sum p log p`` in nats (entropy sampling)."""
+    if len(pool.classes) < 2:
+        return low_confidence(pool, budget, seed)
+    values = pool.probabilities
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(values > 0, values * np.log(values), np.where(np.isnan(values), np.nan, 0.0))
+    return take_best(pool, pool.unlabelled, -parts.sum(axis=1), budget, seed, _low)
 
 
 def confused_pairs(pool: Pool, budget: int, seed: int) -> Selection:
     """Images that lie between two classes which the model is known to confuse, the worst pairs first.
 
-    Score: how often the pair is confused x how evenly the image lies between the two. Pairs that were never confused
-    come after all those that were, by margin alone.
+    Score: what confusing the pair has cost (how often it happens x the profile's cost) x how evenly the image lies
+    between the two. Pairs that were never confused come after all those that were, by margin alone.
     """
     if len(pool.classes) < 2:
         return low_confidence(pool, budget, seed)
     first, second, lead = _two_best(pool.probabilities)
-    shares = _pair_shares(pool.confusion)
+    shares = _pair_shares(pool.confusion, pool.costs)
     scores = (shares[first, second] + 1e-6) * (1.0 - lead)
-
-    def reason(row: int) -> str:
-        if not np.isfinite(lead[row]):
-            return _low(row)
-        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
-
-    return take_best(pool, pool.unlabelled, scores, budget, seed, reason)
+    return take_best(pool, pool.unlabelled, scores, budget, seed, pair_reason(pool))
 
 
 def rare_classes(pool: Pool, budget: int, seed: int) -> Selection:
@@ -92,6 +89,23 @@ def rare_classes(pool: Pool, budget: int, seed: int) -> Selection:
     return joined(found, take_best(left, rest & left.candidates, scores, budget - len(found), seed, _low))
 
 
+def lead_of_the_best(probabilities: Floats) -> Floats:
+    """The margin: by how much the most probable class leads the second, float64 [n]; NaN where nothing is known."""
+    return _two_best(probabilities)[2]
+
+
+def pair_reason(pool: Pool) -> Callable[[int], str]:
+    """The reason of a row: between which two classes it lies; low confidence where nothing is known."""
+    first, second, lead = _two_best(pool.probabilities)
+
+    def reason(row: int) -> str:
+        if not np.isfinite(lead[row]):
+            return _low(row)
+        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
+
+    return reason
+
+
 def named_pairs(confusion: ArrayLike, classes: Sequence[str], limit: int = 10) -> tuple[NamedPair, ...]:
     """The pairs of classes that a model confuses most, in both directions together, the worst first.
 
@@ -101,17 +115,21 @@ def named_pairs(confusion: ArrayLike, classes: Sequence[str], limit: int = 10) -
         limit: at most so many.
     """
     counts = np.asarray(confusion, dtype=np.int64)
-    shares = _pair_shares(counts)
+    shares = _pair_shares(counts, np.ones(counts.shape))
     rows, columns = np.triu_indices(len(classes), 1)
     order = np.argsort(-shares[rows, columns], kind="stable")
     pairs = (NamedPair(classes[rows[i]], classes[columns[i]], float(shares[rows[i], columns[i]])) for i in order)
     return tuple(pair for pair in pairs if pair.share > 0)[:limit]
 
 
-def _pair_shares(confusion: Indices) -> Floats:
-    """float64 [k, k], symmetric: images of either class that were called the other, as a share of both classes."""
+def _pair_shares(confusion: Indices, costs: Floats) -> Floats:
+    """float64 [k, k], symmetric: images of either class that were called the other, as a share of both classes.
+
+    Each counts as often as its mistake costs.
+    """
     counts = confusion.astype(np.float64)
-    mixed = counts + counts.T
+    dear = counts * costs
+    mixed = dear + dear.T
     np.fill_diagonal(mixed, 0.0)
     totals = counts.sum(axis=1)
     both = totals[:, None] + totals[None, :]

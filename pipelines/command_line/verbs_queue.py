@@ -33,8 +33,9 @@ def queue(
 ) -> None:
     """Build a review round: what waits for a person, a random audit, and what would teach the model most.
 
-    Strategies: mix, low_confidence, margin, confused_pairs, rare_classes, novelty, diverse, cold_start, suspect_labels,
-    conflicts, random. Without any model it begins cold, with typical and diverse images.
+    Strategies: mix, low_confidence, margin, entropy, clustered_margin, badge, confused_pairs, rare_classes, novelty,
+    diverse, cold_start, suspect_labels, conflicts, random. Without any model it begins cold, with typical and diverse
+    images.
     """
     from domain_models.selection.strategies import parse_strategy
     from pipelines.command_line.summaries_queue import summarise_queue

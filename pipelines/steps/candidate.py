@@ -21,7 +21,8 @@ from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
 from domain_models import conformal
-from domain_models.calibration import cross_fitted_probabilities, fit_temperature
+from domain_models.calibration import cross_fitted_probabilities
+from domain_models.calibrators import choose_calibration, fitter
 from domain_models.evaluation import Evaluation
 from domain_models.image_cache import build_image_cache
 from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
@@ -37,7 +38,7 @@ from pipelines.steps.registry import open_registry
 
 
 class CandidateReport(BaseModel):
-    """What was trained. ``validation`` holds the figures on the validation images, with cross-fitted temperature."""
+    """What was trained. ``validation`` holds the figures on the validation images, with cross-fitted calibration."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -165,7 +166,11 @@ def _card(
     retrained_from: RetrainedFrom | None,
 ) -> ModelCard:
     profile, classes, seed = workspace.profile.under(dataset.taxonomy), data.classes, trained.config.seed
-    held_out = cross_fitted_probabilities(trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed)
+    calibration, why = choose_calibration(trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed)
+    fit = fitter(calibration.kind)
+    held_out = cross_fitted_probabilities(
+        trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed, fit=fit
+    )
     figures = figures_of(
         Predictions(list(data.val.image_ids), data.val.labels, list(data.val.groups), held_out, classes),
         manifest,
@@ -175,7 +180,7 @@ def _card(
     probabilities, labels, groups = held_out, data.val.labels, data.val.groups
     if trained.cross_fit.image_ids:
         labels, groups = trained.cross_fit.labels, trained.cross_fit.groups
-        probabilities = cross_fitted_probabilities(trained.cross_fit.logits, labels, groups=groups, seed=seed)
+        probabilities = cross_fitted_probabilities(trained.cross_fit.logits, labels, groups=groups, seed=seed, fit=fit)
     rule = fit_triage(
         probabilities,
         labels,
@@ -189,14 +194,15 @@ def _card(
         architecture=trained.network.architecture,
         classes=classes,
         preprocessing=trained.config.preprocessing,
-        temperature=fit_temperature(trained.val_logits, data.val.labels),
+        temperature=calibration.temperature,
+        calibration=calibration,
         triage=card_triage(rule, sets),
         dataset_version=dataset.dataset_version,
         taxonomy_version=dataset.taxonomy.version,
         profile_hash=workspace.profile.content_hash,
         config=trained.config.model_dump(mode="json"),
         preset=preset,
-        choices=(*choices, *trained.sentences),
+        choices=(*choices, *trained.sentences, why),
         seed=seed,
         parents=(retrained_from.champion,) if retrained_from else (),
         retrained_from=retrained_from,

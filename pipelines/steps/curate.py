@@ -27,6 +27,7 @@ from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import LABELLED_SPLITS, ConflictKind, Purpose, Split, SubjectKind
 from data_contracts.workspace import Workspace
 from pipelines.steps.curate_sentences import imbalance_of, sentences_of, split_counts
+from pipelines.steps.curate_shortcuts import FILE_ATTRIBUTES, ShortcutReport, file_shortcuts, sentence_of_shortcut
 from pipelines.steps.dataset import manifest_hash, read_dataset, version_name, write_dataset
 
 
@@ -44,7 +45,8 @@ class CurateReport(BaseModel):
     """The dataset version, and what a person should know of it.
 
     ``splits`` counts images of each class in train, val and test; ``imbalance_factor`` is the largest class over the
-    smallest; ``leaks_found`` counts components (patients, duplicates) that were given, or already hold, two splits.
+    smallest; ``leaks_found`` counts components (patients, duplicates) that were given, or already hold, two splits;
+    ``shortcuts`` are attributes of the files that give the class away.
     """
 
     dataset_version: str
@@ -60,6 +62,7 @@ class CurateReport(BaseModel):
     conflicts: int
     components: int
     test_edition: int
+    shortcuts: list[ShortcutReport] = []
     sentences: list[str]
 
 
@@ -129,7 +132,7 @@ def curate(workspace: Workspace, request: CurateRequest | None = None, progress:
 
 def _items(ledger: Ledger, taxonomy: Taxonomy) -> pd.DataFrame:
     """One row per image: ``image_id, uri, group, component, label`` (None if unusable), splits and ``why_not``."""
-    images = images_frame(ledger)[["image_id", "uri", "group", "given_split"]]
+    images = images_frame(ledger)[["image_id", "uri", "group", "given_split", *FILE_ATTRIBUTES.values()]]
     answers = image_answers(ledger)[["image_id", "label", "bad_image", "split_label"]]
     items = images.merge(answers, on="image_id", how="left", validate="one_to_one")
     pairs = near_duplicates_frame(ledger)
@@ -269,6 +272,7 @@ def _report(
     totals = _totals(manifest, record.taxonomy)
     train = {name: record.counts[Split.TRAIN.value].get(name, 0) for name in record.taxonomy.names}
     leaks = len(result.leaks) + int(mismatched)
+    shortcuts = file_shortcuts(items[items["image_id"].isin(manifest.loc[manifest["class_index"] >= 0, "image_id"])])
     return CurateReport(
         dataset_version=record.dataset_version,
         splits={split.value: record.counts[split.value] for split in LABELLED_SPLITS},
@@ -283,5 +287,10 @@ def _report(
         conflicts=int((items["why_not"] == "conflict").sum()),
         components=int(items["component"].nunique()),
         test_edition=record.test_edition,
-        sentences=[*remarks, *sentences_of(items, manifest, result, totals, request.minimum_count, int(mismatched))],
+        shortcuts=shortcuts,
+        sentences=[
+            *remarks,
+            *sentences_of(items, manifest, result, totals, request.minimum_count, int(mismatched)),
+            *(sentence_of_shortcut(one) for one in shortcuts),
+        ],
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import IntegrityError
-from domain_models.calibration import softmax
+from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule, set_names, sets
 from domain_models.triage import TriageRule, decide
 from pipelines.steps.model_classes import ClassesToday
@@ -40,7 +40,7 @@ class Decider:
     """Everything of a model card that turns logits into decisions."""
 
     classes: tuple[str, ...]
-    temperature: float
+    calibration: Calibration
     rule: TriageRule
     conformal: ConformalRule
 
@@ -55,14 +55,14 @@ class Decider:
             raise IntegrityError("The model card has no triage rule.", remedy="Train the model again.")
         return cls(
             classes=card.classes,
-            temperature=card.temperature,
+            calibration=card.calibrated_by,
             rule=TriageRule.model_validate(card.triage[RULE]),
             conformal=ConformalRule.model_validate(card.triage[CONFORMAL]),
         )
 
     def decide(self, logits: NDArray[np.float32]) -> list[Decided]:
         """Decide ``logits`` float32 [n, k]; n results in the same order."""
-        return self.decide_of(softmax(logits, self.temperature))
+        return self.decide_of(self.calibration.probabilities(logits))
 
     def decide_of(self, own: NDArray[np.float64], today: ClassesToday | None = None) -> list[Decided]:
         """Decide calibrated probabilities, float64 [n, k]; n results in the same order.

@@ -19,6 +19,7 @@ from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from domain_models.backbones import Architecture, Classifier, WeightSource, build_network
+from domain_models.heads import HeadKind
 from domain_models.image_cache import CachedImages, build_image_cache
 from domain_models.inference import ImageRows, embed
 from domain_models.preprocessing import Preprocessing
@@ -44,6 +45,8 @@ class Embedder:
     def of(cls, network: Classifier, spec: Preprocessing) -> Embedder:
         """The embedder named by its weights: models that differ in their classifier alone share what was computed."""
         digest = hashlib.sha256(f"{spec.model_dump_json()}\0{network.architecture.backbone}".encode())
+        if network.architecture.head is HeadKind.COSINE:  # the same weights place images otherwise
+            digest.update(network.architecture.head.encode())
         last = {id(parameter) for parameter in network.classifier.parameters()}
         for name, value in sorted(network.state_dict(keep_vars=True).items()):
             if id(value) not in last:

@@ -128,7 +128,6 @@ def _predict(
     taxonomy: Taxonomy,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    from domain_models.calibration import softmax
     from domain_models.image_cache import build_image_cache
     from domain_models.inference import ImageRows
     from domain_models.model_package import read_card
@@ -163,7 +162,7 @@ def _predict(
         for start in range(0, len(ids), BATCH):
             logits.append(compute(images[start : start + BATCH]))
             step.advance(len(logits[-1]))
-    told: NDArray[np.float64] = softmax(np.concatenate(logits), card.temperature) @ shares
+    told: NDArray[np.float64] = card.probabilities(np.concatenate(logits)) @ shares
     return told
 
 

@@ -11,6 +11,7 @@ from data_contracts.errors import NotFound
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
+from domain_models.calibrators import Calibration
 from pipelines.steps.embeddings import Embedder
 from pipelines.steps.model_classes import shares_today
 
@@ -29,7 +30,7 @@ class RoundModel:
     embedder: Embedder
     classes: tuple[str, ...]
     trained_under: int | None
-    temperature: float
+    calibration: Calibration
     confusion: NDArray[np.int64]
 
     def shares(self, taxonomy: Taxonomy) -> Floats:
@@ -38,8 +39,6 @@ class RoundModel:
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> Floats:
         """Calibrated probabilities, float64 [n, k], of embeddings float32 [n, d]; a row of NaN stays one."""
-        from domain_models.calibration import softmax
-
         layer = self.embedder.network.classifier
         weight = layer.weight.detach().float().cpu().numpy()
         bias = layer.bias.detach().float().cpu().numpy() if layer.bias is not None else np.zeros(len(weight))
@@ -47,7 +46,7 @@ class RoundModel:
         known = np.isfinite(embeddings).all(axis=1)
         if known.any():
             logits = (embeddings[known] @ weight.T + bias).astype(np.float32)
-            out[known] = softmax(logits, self.temperature)
+            out[known] = self.calibration.probabilities(logits)
         return out
 
 
@@ -80,7 +79,7 @@ def load_round_model(workspace: Workspace, name: str | None) -> RoundModel | Non
         embedder=Embedder.of(network, card.preprocessing),
         classes=card.classes,
         trained_under=card.taxonomy_version,
-        temperature=card.temperature,
+        calibration=card.calibrated_by,
         confusion=confusion,
     )
 

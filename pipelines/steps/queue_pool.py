@@ -23,6 +23,7 @@ from data_contracts.splitting import components
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import ConflictKind, ReviewReason, Split, SubjectKind, TaskState
 from data_contracts.workspace import Workspace
+from domain_models.decision_costs import cost_matrix
 from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.selection.pool import UNLABELLED, Pool
 from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of
@@ -108,6 +109,7 @@ def build_pool(
         groups=pd.factorize(images["subject_kind"] + images["subject_id"])[0].astype(np.int64),
         conflicts=images["image_id"].isin(_undecided(ledger)).to_numpy(dtype=bool),
         confusion=None if model is None else confusion_today(model, taxonomy),
+        costs=cost_matrix(taxonomy.names, workspace.profile.under(taxonomy).costs),
     )
     return RoundPool(images, pool, taxonomy, embedder)
 

@@ -22,6 +22,7 @@ from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.calibration import softmax
+from domain_models.calibrators import Calibration, CalibrationKind
 from domain_models.gate import GateDecision
 from domain_models.image_cache import build_image_cache
 from domain_models.model_package import ModelCard, read_card
@@ -190,7 +191,7 @@ def _classification_pictures(findings: _Findings) -> tuple[Picture, ...]:
 def _calibration(findings: _Findings) -> Section:
     figures, predictions = findings.evaluation.figures, findings.predictions
     picture = reliability_figure(
-        _uncalibrated(predictions.probabilities, findings.card.temperature),
+        _uncalibrated(predictions.probabilities, findings.card.calibrated_by),
         predictions.probabilities,
         predictions.labels,
         ece_of_a_calibrated_model=figures.ece_of_a_calibrated_model,
@@ -198,7 +199,8 @@ def _calibration(findings: _Findings) -> Section:
     return Section(
         title="Whether its confidence can be believed",
         sentences=(
-            f"Temperature {findings.card.temperature:.2f}, fitted on validation images. Calibration error "
+            f"Temperature {findings.card.temperature:.2f}{_further(findings.card.calibrated_by.kind)}, fitted on "
+            "validation images. Calibration error "
             f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here "
             f"by chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
         ),
@@ -206,9 +208,24 @@ def _calibration(findings: _Findings) -> Section:
     )
 
 
-def _uncalibrated(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """What the softmax would say without the temperature: it divides the logits, so it can be taken back."""
-    return softmax(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
+def _further(kind: CalibrationKind) -> str:
+    """What was done to the logits besides."""
+    words = {
+        CalibrationKind.TEMPERATURE: "",
+        CalibrationKind.VECTOR: ", then a scale and a shift of each class",
+        CalibrationKind.CLASS_WISE: ", then each class against the rest",
+    }
+    return words[kind]
+
+
+def _uncalibrated(probabilities: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64] | None:
+    """What the softmax would say without calibration; ``None`` where that cannot be told from the probabilities.
+
+    A temperature divides the logits, so it can be taken back.
+    """
+    if calibration.kind is not CalibrationKind.TEMPERATURE:
+        return None
+    return softmax(np.log(np.clip(probabilities, 1e-300, None)) * calibration.temperature)
 
 
 def _coverage(findings: _Findings) -> Picture:

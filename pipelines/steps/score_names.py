@@ -22,6 +22,7 @@ from data_contracts.frames import SCORES, checked
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Decision
 from data_contracts.workspace import write_atomically
+from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
 from domain_models.triage import TriageRule
 from pipelines.steps.decisions import Decider
@@ -67,7 +68,7 @@ class ModelWords(BaseModel):
             return frame
         own = frame[[f"{PROBABILITY}{name}" for name in self.classes]].to_numpy(dtype=np.float64)
         readable = np.isfinite(own).all(axis=1)
-        decider = Decider(self.classes, 1.0, self.rule, self.conformal)
+        decider = Decider(self.classes, Calibration(), self.rule, self.conformal)
         decided = iter(decider.decide_of(own[readable], today))
         rows: list[dict[str, Any]] = []
         for known in readable:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from data_contracts.profile import ConfusionCost
+from domain_models.decision_costs import cheapest, cost_matrix
 from domain_models.metrics import evaluate, frequency_thirds, top_accuracy
 
 
@@ -123,6 +124,28 @@ def test_escapes_are_fails_passed_and_overkill_is_passes_failed() -> None:
     without = evaluate(np.eye(3)[predicted], labels, ["good", "scratch", "dent"])
     assert without.escape_rate is None
     assert without.overkill_rate is None
+
+
+def test_a_higher_line_lets_fewer_bad_parts_escape_and_kills_more_good_ones() -> None:
+    good = np.array([0.99, 0.96, 0.85, 0.6, 0.97, 0.4])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    found = evaluate(np.stack([good, 1 - good], axis=1), labels, ["good", "bad"], pass_class="good")
+    points = {point.threshold: (point.escape_rate, point.overkill_rate) for point in found.operating_points}
+    assert points == {0.5: (0.5, 0.0), 0.8: (0.5, 0.25), 0.9: (0.5, 0.5), 0.95: (0.5, 0.5), 0.99: (0.0, 0.75)}
+    assert evaluate(np.eye(2)[labels], labels, ["good", "bad"]).operating_points == ()
+
+
+def test_the_cheapest_class_is_another_than_the_likeliest_where_mistakes_cost_unequally() -> None:
+    costs = [ConfusionCost(actual="bad", predicted="good", cost=10)]
+    values = np.array([[0.8, 0.2], [0.95, 0.05], [0.8, 0.2]])
+    found = evaluate(values, np.array([1, 0, 0]), ["good", "bad"], costs=costs)
+    # calling the first and third bad risks 0.8 for a good part, calling them good 0.2 x 10; the second stays good
+    assert cheapest(values, cost_matrix(["good", "bad"], costs)).tolist() == [1, 0, 1]
+    assert found.mean_cost == pytest.approx(10 / 3)
+    assert found.mean_cost_of_cheapest == pytest.approx(1 / 3)
+    equal = cost_matrix(["good", "bad"], [])
+    assert cheapest(values, equal).tolist() == values.argmax(axis=1).tolist()
+    assert evaluate(values, np.array([1, 0, 0]), ["good", "bad"]).mean_cost_of_cheapest is None
 
 
 def test_costs_weigh_mistakes() -> None:

@@ -73,9 +73,56 @@ def test_images_of_which_nothing_is_known_never_disturb_the_others(name: Strateg
     assert set(STRATEGIES[name](widened, 8, 0).indices) == set(STRATEGIES[name](known, 8, 0).indices)
 
 
+def test_entropy_takes_the_most_even_first() -> None:
+    spread = np.array([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.98, 0.01, 0.01]])
+    chosen = STRATEGIES[StrategyName.ENTROPY](Pool.of(3, classes=CLASSES, probabilities=spread), 3, 0)
+    assert list(chosen.indices) == [1, 0, 2]
+    assert chosen.scores.tolist() == pytest.approx(
+        [-(0.4 * np.log(0.4) + 0.6 * np.log(0.3)), np.log(2), 0.1119], abs=1e-3
+    )
+
+
+def test_badge_begins_with_the_longest_gradient_and_then_goes_elsewhere() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
+    embeddings = np.array([[3, 0], [3, 0], [0, 2], [9, 9]], dtype=np.float32)
+    pool = Pool.of(4, classes=("a", "b"), probabilities=probabilities, embeddings=embeddings)
+    seconds = []
+    for seed in range(40):
+        chosen = STRATEGIES[StrategyName.BADGE](pool, 2, seed)
+        assert chosen.indices[0] == 0
+        assert chosen.scores[0] == pytest.approx(np.sqrt(0.5) * 3), "|p - onehot| x |embedding|"
+        seconds.append(int(chosen.indices[1]))
+    assert 1 not in seconds, "the twin of the first adds nothing"
+    # squared distances from the first: 4.5 + 2 in another direction, 4.5 for the certain one, which moves nothing
+    assert seconds.count(2) > seconds.count(3)
+
+
+def test_clustered_margin_asks_in_more_places_than_the_smallest_margins_do() -> None:
+    chance = np.random.default_rng(0)
+    near = np.linspace(0.0, 0.1, 60)  # one crowd has all the smallest margins, three other places have small ones
+    lead = np.concatenate([near, [0.2, 0.21, 0.22]])
+    place = np.concatenate([chance.normal(0, 0.1, (60, 4)), 10 * np.eye(4)[:3]]).astype(np.float32)
+    both = np.stack([(1 + lead) / 2, (1 - lead) / 2], axis=1)
+    pool = Pool.of(63, classes=("a", "b"), probabilities=both, embeddings=place)
+    assert set(STRATEGIES[StrategyName.MARGIN](pool, 8, 0).indices) <= set(range(60))
+    spread = STRATEGIES[StrategyName.CLUSTERED_MARGIN](pool, 8, 0)
+    assert {60, 61, 62} <= set(spread.indices)
+    assert 0 in spread.indices, "and the smallest margin of the crowd"
+
+
 def test_low_confidence_takes_the_least_probable_first() -> None:
     pool = Pool.of(3, classes=("a", "b"), probabilities=np.array([[0.9, 0.1], [0.55, 0.45], [0.7, 0.3]]))
     assert list(STRATEGIES[StrategyName.LOW_CONFIDENCE](pool, 3, 0).indices) == [1, 2, 0]
+
+
+def test_a_pair_that_is_dear_to_confuse_comes_before_one_that_is_confused_more_often() -> None:
+    between = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    confusion = np.array([[90, 10, 0], [0, 90, 4], [0, 0, 96]])
+    pool = Pool.of(2, classes=CLASSES, probabilities=between, confusion=confusion)
+    assert STRATEGIES[StrategyName.CONFUSED_PAIRS](pool, 1, 0).indices.tolist() == [0]
+    costs = np.ones((3, 3))
+    costs[1, 2] = 5.0
+    assert STRATEGIES[StrategyName.CONFUSED_PAIRS](replace(pool, costs=costs), 1, 0).indices.tolist() == [1]
 
 
 def test_confused_pairs_are_named_from_the_confusion_matrix() -> None:

@@ -62,6 +62,23 @@ def test_the_report_is_what_scripts_rely_on(workspace: Workspace, tmp_path: Path
     assert list(report["splits"]) == ["train", "val", "test"]
 
 
+def test_a_class_that_came_in_another_format_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    images = class_folders(tmp_path / "images", {"ok": 30, "scratch": 5})
+    for number in range(25):
+        picture(100 + number).save(images / "scratch" / f"late-{number}.bmp")
+    take_in(workspace, images)
+    report = curate(workspace)
+    (found,) = report.shortcuts
+    assert (found.attribute, found.chance) == ("file format", 0.5)
+    assert found.balanced_accuracy == pytest.approx((1 + 25 / 30) / 2, abs=0.01)
+    assert "all of the 25 images with BMP are 'scratch'" in report.sentences[-1]
+
+
+def test_files_that_differ_by_nothing_but_their_content_give_nothing_away(workspace: Workspace, tmp_path: Path) -> None:
+    take_in(workspace, class_folders(tmp_path / "images", {"ok": 30, "scratch": 30}))
+    assert curate(workspace).shortcuts == []
+
+
 def test_groups_duplicates_and_mirrored_copies_stay_together(workspace: Workspace, tmp_path: Path) -> None:
     images = tmp_path / "images"
     rows = [["image", "label", "patient"]]

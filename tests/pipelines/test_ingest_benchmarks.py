@@ -41,4 +41,7 @@ def test_infrared_modules_have_their_known_duplicates_and_conflicts(benchmark_da
 def test_steel_strip_class_folders_come_in_whole(benchmark_data: Path, workspace: Workspace) -> None:
     report = take_in(workspace, benchmark_data / "x-sdd" / "images")
     assert (report.added + report.duplicates, report.quarantined, report.label_errors) == (1_360, [], [])
-    assert curate(workspace).leaks_found == 0
+    found = curate(workspace)
+    assert found.leaks_found == 0
+    telling = {(one.attribute, value.value, value.label) for one in found.shortcuts for value in one.telling}
+    assert ("file format", "PNG", "finishing roll printing") in telling, "its known shortcut"

@@ -15,6 +15,7 @@ from data_contracts.taxonomy import Taxonomy, TaxonomyClass
 from data_contracts.taxonomy_changes import merged, renamed, split
 from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
+from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
 from domain_models.triage import TriageRule
 from pipelines.steps.automatic_decisions import publish_scored_batches
@@ -40,7 +41,7 @@ def decider(*rare: str) -> Decider:
     figures = {"seconds_per_image": 8.0, "reader_hours_per_1000": 0.0, "sentences": ()}
     rule = TriageRule.model_validate({**facts, **counts, **more, **figures})
     conformal = ConformalRule(score="lac", threshold=0.7, coverage=0.95, n_calibration=9, n_groups=9)  # type: ignore[arg-type]
-    return Decider(("crack", "ok", "pit"), 1.0, rule, conformal)
+    return Decider(("crack", "ok", "pit"), Calibration(), rule, conformal)
 
 
 def test_merged_classes_are_decided_as_one_and_their_probabilities_are_added_up() -> None:
