@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,7 +196,7 @@ _WORDS = {
 def _minimum(loss_and_gradient: Callable[[Floats], tuple[float, Floats]], k: int) -> Floats:
     start = np.concatenate([np.ones(k), np.zeros(k)])
     bounds = [(0.05, 20.0)] * k + [(-20.0, 20.0)] * k  # a negative scale would turn the order of classes around
-    found: Floats = minimize(partial(loss_and_gradient), start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    found: Floats = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return found
 
 

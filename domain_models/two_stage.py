@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,16 +104,17 @@ def normalise_weights(
     Weights of frequent classes grow longer in training. The bias is left out, as there; the strength is tau.
     """
     del features, labels, weights
-    length = np.linalg.norm(classifier.weight, axis=1, keepdims=True).clip(1e-12)
+    length = np.linalg.norm(classifier.weight, axis=1).clip(1e-12)
     return [
-        Rebalanced(
-            LinearProbe(
-                (classifier.weight / length**tau).astype(np.float32), np.zeros_like(classifier.bias), classifier.penalty
-            ),
-            tau,
-        )
+        Rebalanced(_rescaled(classifier, length**-tau), tau)
         for tau in (ADJUSTMENTS if strengths is None else strengths)
     ]
+
+
+def _rescaled(classifier: LinearProbe, factors: NDArray[np.floating[Any]]) -> LinearProbe:
+    """Each class's weights times its factor, float [k], and no bias."""
+    weight = (classifier.weight * factors[:, None]).astype(np.float32)
+    return LinearProbe(weight, np.zeros_like(classifier.bias), classifier.penalty)
 
 
 def scale_weights(
@@ -148,14 +150,7 @@ def scale_weights(
         return found
 
     return [
-        Rebalanced(
-            LinearProbe(
-                (classifier.weight * fitted(penalty)[:, None]).astype(np.float32),
-                np.zeros_like(classifier.bias),
-                classifier.penalty,
-            ),
-            penalty,
-        )
+        Rebalanced(_rescaled(classifier, fitted(penalty)), penalty)
         for penalty in (PENALTIES if strengths is None else strengths)
     ]
 

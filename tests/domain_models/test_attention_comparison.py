@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from domain_models.attention import AttentionKind
 from domain_models.attention_comparison import compare_attention
 from domain_models.inference import ImageRows
 from domain_models.preprocessing import Preprocessing
-from domain_models.training_config import TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData
+from tests.domain_models.tiny_networks import SMALL
+from tests.domain_models.tiny_networks import one_thread as one_thread
 
-CONFIG = TrainingConfig(
-    backbone="test_resnet",
-    weights="none",
-    preprocessing=Preprocessing(height=32, width=32, channels=1),
-    augment=False,
-    probe=False,
-    epochs=3,
-    batch_size=8,
-    learning_rate=2e-3,
-)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+CONFIG = SMALL.model_copy(update={"preprocessing": Preprocessing(height=32, width=32, channels=1)})
 
 
 def _images(count: int, seed: int) -> LabelledImages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,36 +27,17 @@ from domain_models.incremental import (
     learn_increment,
 )
 from domain_models.incremental_config import CHAMPION_WEIGHTS, incremental_config
-from domain_models.inference import ImageRows, predict_logits
+from domain_models.inference import predict_logits
 from domain_models.linear_probe import LinearProbe, macro_f1
-from domain_models.preprocessing import Preprocessing
 from domain_models.training import train
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData
+from tests.domain_models.tiny_networks import SMALL, striped
+from tests.domain_models.tiny_networks import one_thread as one_thread
 
 CLASSES = ("across", "along", "neither")
 ALL = (*CLASSES, "both")
-BASE = TrainingConfig(
-    backbone="test_resnet",
-    weights="none",
-    preprocessing=Preprocessing(height=32, width=32, channels=3),
-    augment=False,
-    probe=False,
-    epochs=12,
-    batch_size=8,
-    dropout=0.0,
-    learning_rate=2e-3,
-    early_stopping=99,
-)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another make tiny networks slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+BASE = SMALL.model_copy(update={"epochs": 12})
 
 
 @pytest.fixture
@@ -67,15 +47,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stripes(count: int, seed: int, prefix: str, kinds: tuple[int, ...] = (0, 1, 2)) -> LabelledImages:
-    """Horizontal stripes, vertical stripes, noise alone, both kinds of stripes."""
-    chance = np.random.default_rng(seed)
-    labels = np.asarray(kinds)[np.arange(count) % len(kinds)]
-    images = chance.integers(0, 90, (count, 32, 32, 3))
-    images[np.isin(labels, (0, 3)), ::4] += 120
-    images[np.isin(labels, (1, 3)), :, ::4] += 120
-    rows = ImageRows(np.clip(images, 0, 255).astype(np.uint8), np.arange(count))
-    ids = tuple(f"{prefix}{i}" for i in range(count))
-    return LabelledImages(rows, labels.astype(np.int64), ids, ids, np.ones(count))
+    """These classes in turn."""
+    return striped(np.asarray(kinds)[np.arange(count) % len(kinds)], seed, prefix)
 
 
 def parts(*images: LabelledImages) -> LabelledImages:

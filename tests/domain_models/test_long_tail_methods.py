@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from pydantic import ValidationError
 from domain_models.attention import EfficientChannelAttention
 from domain_models.class_weights import class_weights
 from domain_models.heads import COSINE_SCALE, HeadKind
-from domain_models.inference import ImageRows, predict_logits
+from domain_models.inference import predict_logits
 from domain_models.linear_probe import LinearProbe, macro_f1
 from domain_models.losses import LOSSES, arcface, ldam, ldam_margins
-from domain_models.preprocessing import Preprocessing
 from domain_models.samplers import SAMPLERS
 from domain_models.schedules import CYCLES, FIRST_OF_CYCLE, RISE, rate_factor
 from domain_models.training import train
@@ -33,6 +31,8 @@ from domain_models.training_config import (
 from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
 from domain_models.training_phases import classifier_of
 from domain_models.two_stage import SECOND_STAGES
+from tests.domain_models.tiny_networks import SMALL, striped
+from tests.domain_models.tiny_networks import one_thread as one_thread
 
 COUNTS = np.array([80, 15, 5])
 TARGET = torch.tensor([[0.0, 1.0, 0.0]])
@@ -40,15 +40,6 @@ TARGET = torch.tensor([[0.0, 1.0, 0.0]])
 
 def softmax_loss(logits: list[float], true: int) -> float:
     return -logits[true] + math.log(sum(math.exp(z) for z in logits))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another make tiny networks slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_adjusted_loss_adds_the_log_class_frequencies() -> None:
@@ -172,30 +163,12 @@ def test_efficient_channel_attention_looks_at_so_many_neighbours(channels: int, 
 
 
 CLASSES = ("across", "along", "neither")
-BASE = TrainingConfig(
-    backbone="test_resnet",
-    weights="none",
-    preprocessing=Preprocessing(height=32, width=32, channels=3),
-    augment=False,
-    probe=False,
-    epochs=10,
-    batch_size=8,
-    dropout=0.0,
-    learning_rate=3e-3,
-    early_stopping=99,
-)
+BASE = SMALL.model_copy(update={"epochs": 10, "learning_rate": 3e-3})
 
 
 def stripes(seed: int, *counts: int) -> LabelledImages:
-    """Horizontal stripes, vertical stripes, noise alone; so many of each."""
-    chance = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(3), counts)
-    images = chance.integers(0, 90, (len(labels), 32, 32, 3))
-    images[labels == 0, ::4] += 120
-    images[labels == 1, :, ::4] += 120
-    rows = ImageRows(np.clip(images, 0, 255).astype(np.uint8), np.arange(len(labels)))
-    ids = tuple(f"{seed}-{i}" for i in range(len(labels)))
-    return LabelledImages(rows, labels.astype(np.int64), ids, ids, np.ones(len(labels)))
+    """So many of each class."""
+    return striped(np.repeat(np.arange(len(counts)), counts), seed, f"{seed}-")
 
 
 def trained(folder: Path, **settings: object) -> TrainedModel:

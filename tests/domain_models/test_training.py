@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,46 +16,18 @@ from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint
 from domain_models.inference import ImageRows, predict_logits
 from domain_models.linear_probe import macro_f1
-from domain_models.preprocessing import Preprocessing
 from domain_models.stage_split import freeze_stages
 from domain_models.training import train, training_key
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
 from domain_models.training_phases import fresh_network
-
-SMALL = TrainingConfig(
-    backbone="test_resnet",
-    weights="none",
-    preprocessing=Preprocessing(height=32, width=32, channels=3),
-    augment=False,
-    probe=False,
-    epochs=3,
-    batch_size=8,
-    dropout=0.0,
-    learning_rate=2e-3,
-    early_stopping=99,
-)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another make tiny networks slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.domain_models.tiny_networks import SMALL, striped
+from tests.domain_models.tiny_networks import one_thread as one_thread
 
 
 def stripes(count: int, seed: int, prefix: str) -> LabelledImages:
-    """Three classes: horizontal stripes, vertical stripes, noise alone."""
-    chance = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    images = chance.integers(0, 90, (count, 32, 32, 3))
-    images[labels == 0, ::4] += 120
-    images[labels == 1, :, ::4] += 120
-    ids = tuple(f"{prefix}{i}" for i in range(count))
-    rows = ImageRows(images.astype(np.uint8), np.arange(count))
-    return LabelledImages(rows, labels.astype(np.int64), ids, ids, np.ones(count))
+    """Three classes in turn."""
+    return striped(np.arange(count) % 3, seed, prefix)
 
 
 def noisy(count: int, seed: int, prefix: str) -> LabelledImages:
