@@ -80,6 +80,14 @@ def cached_maps(
     return CachedMaps(np.memmap(maps_path, dtype=np.float16, mode="r", shape=whole), rows, len(missing))
 
 
+def kept_names(folder: Path) -> frozenset[str]:
+    """Names of the rows that are in a folder of the cache."""
+    if not folder.is_dir():
+        return frozenset()
+    with FileLock(folder / "cache.lock"):
+        return frozenset(_finished_rows(folder / "rows.txt"))
+
+
 def _finished_rows(path: Path) -> dict[str, int]:
     """Row of each finished name; what follows the last newline was cut by a kill, and is cut off the file."""
     if not path.exists():

@@ -33,6 +33,27 @@ FORMAT = 1
 _BATCH = 64
 
 
+def frozen_key(network: Classifier, stages: int, frozen: Sequence[str], spec: Preprocessing) -> str:
+    """32 hex digits of everything that decides the maps: frozen weights, where they end, and preprocessing.
+
+    Args:
+        network: its weights as they are now.
+        stages: how many are frozen; 0 is the whole backbone.
+        frozen: their modules (:func:`~domain_models.stage_split.freeze_stages`).
+        spec: how images are prepared.
+    """
+    layer = {id(parameter) for parameter in network.classifier.parameters()}
+    classifier = {name for name, value in network.named_parameters() if id(value) in layer}
+    own = {f"body.{path}." for path in frozen}
+    digest = hashlib.sha256(json.dumps([FORMAT, stages, spec.model_dump(mode="json")]).encode())
+    digest.update(network.architecture.model_dump_json(exclude={"classes"}).encode())
+    for name, value in sorted(network.state_dict().items()):
+        inside = any(name.startswith(path) for path in own) if stages else name not in classifier
+        if inside:
+            digest.update(f"{name}{list(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
 class FrozenPart:
     """The frozen part of one network.
 
@@ -49,22 +70,7 @@ class FrozenPart:
             learning = {id(parameter) for parameter in network.classifier.parameters()}
             for parameter in network.parameters():
                 parameter.requires_grad_(id(parameter) in learning)
-        self.key = self._key(spec)
-
-    def _key(self, spec: Preprocessing) -> str:
-        """32 hex digits of everything that decides the maps: frozen weights, where they end, and preprocessing."""
-        layer = {id(parameter) for parameter in self.network.classifier.parameters()}
-        own = {f"body.{path}." for path in self.frozen}
-        classifier = {name for name, value in self.network.named_parameters() if id(value) in layer}
-        digest = hashlib.sha256(json.dumps([FORMAT, self.stages, spec.model_dump(mode="json")]).encode())
-        digest.update(self.network.architecture.model_dump_json(exclude={"classes"}).encode())
-        for name, value in sorted(self.network.state_dict().items()):
-            inside = any(name.startswith(path) for path in own) if self.stages else name not in classifier
-            if inside:
-                digest.update(
-                    f"{name}{list(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes()
-                )
-        return digest.hexdigest()[:32]
+        self.key = frozen_key(network, stages, self.frozen, spec)
 
     def activations(
         self,
@@ -78,7 +84,8 @@ class FrozenPart:
 
         Args:
             images: n images.
-            views: int64 [n]; how many versions of each: the first is the image as it is, the others are augmented.
+            views: int64 [n]; how many versions of each: the first is the image as it is, the others are augmented. An
+                image with 0 is not asked for.
             config: for augmentation, seed and device.
             folder: of the cache; holds one folder for each frozen part.
             progress: told of each map computed.
@@ -145,7 +152,8 @@ class Activations:
     Args:
         maps: float16 [rows, ...].
         rows: int64 [n, v]; row of each view of each image, -1 where it has fewer.
-        views: int64 [n]; how many it has; an image goes through them in order, and begins again.
+        views: int64 [n]; how many it has; an image goes through them in order, and begins again. Images without any
+            cannot be asked for.
         computed: how many maps were computed for this, and not found in the cache.
     """
 

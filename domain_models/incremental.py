@@ -2,12 +2,13 @@
 
 1. The champion's network gets a row for each new class; its early stages stay as they are, and what they make of each
    image is kept between retrainings (:mod:`domain_models.frozen_part`).
-2. New and corrected images are learned together with a weighted sample of the old ones (:mod:`domain_models.replay`),
+2. A classifier is fitted to the end on the champion's features of new, corrected and (nearly) all old images, held to
+   the champion's own; features are kept between retrainings (:mod:`domain_models.kept_features`). Where the champion's
+   backbone was never fine-tuned, that is all, and the classifier is fitted from nothing.
+3. New and corrected images are learned together with a weighted sample of the old ones (:mod:`domain_models.replay`),
    by the stages behind the frozen ones; on images whose label did not change the network is held to what the champion
-   says (:mod:`domain_models.distillation`), so that old classes are not forgotten.
-3. A classifier fitted to the end on the champion's features, held to the champion's own, is the alternative: where
-   validation finds it better, the backbone stays as it was. Where the champion's backbone was never fine-tuned, the
-   classifier alone is fitted, from nothing.
+   says (:mod:`domain_models.distillation`), so that old classes are not forgotten. Where validation finds the
+   classifier alone better, the backbone stays as it was.
 4. The classifier is rebalanced if validation agrees.
 
 Everything random follows from the seed; each epoch is checkpointed in the run's folder.
@@ -32,7 +33,8 @@ from domain_models.calibration import calibrated_nll
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
 from domain_models.distillation import remember
 from domain_models.fine_tuning import FineTuned, fine_tune
-from domain_models.frozen_part import Activations, FrozenPart, ViewsOnceNeeded
+from domain_models.frozen_part import ViewsOnceNeeded
+from domain_models.increment_inputs import IncrementInputs
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.training import training_key
@@ -63,16 +65,21 @@ class Increment:
         data: new, corrected and replayed training images (weights say how many images each stands for), and all
             validation images; the classes are those of the new model.
         changed: bool [n_train]; new or corrected since the champion.
+        fine_tuning_weights: float64 [n_train]; the weights in fine-tuning, 0 for an image that it does not see.
         class_counts: int64 [k]; training images of each class, the ones that are not replayed included.
     """
 
     data: TrainingData
     changed: NDArray[np.bool_]
+    fine_tuning_weights: NDArray[np.float64]
     class_counts: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if self.changed.shape != (len(self.data.train),) or self.class_counts.shape != (len(self.data.classes),):
-            raise ValueError("changed and class_counts do not match the training images and classes")
+        images = (len(self.data.train),)
+        if self.changed.shape != images or self.fine_tuning_weights.shape != images:
+            raise ValueError("changed and fine_tuning_weights do not match the training images")
+        if self.class_counts.shape != (len(self.data.classes),):
+            raise ValueError("class_counts do not match the classes")
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,8 @@ def learn_increment(
 def increment_key(champion: Champion, increment: Increment, config: TrainingConfig) -> str:
     """16 hex digits that change with the champion, the configuration, or any image, label or weight."""
     content = f"{champion.run_key}\0{training_key(increment.data, config)}".encode()
-    return hashlib.sha256(content + increment.changed.tobytes() + increment.class_counts.tobytes()).hexdigest()[:16]
+    arrays = (increment.changed, increment.fine_tuning_weights, increment.class_counts)
+    return hashlib.sha256(content + b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
 class _Increment:
@@ -122,28 +130,24 @@ class _Increment:
         self.champion, self.increment, self.config = champion, increment, config
         self.data, self.run_dir, self.progress = increment.data, run_dir, progress
         self.network = regrown(champion.network, champion.classes, self.data.classes)
-        self.part = FrozenPart(self.network, config.frozen_stages, config.preprocessing)
-        self.train = np.arange(len(self.data.train), dtype=np.int64)
-        self.val = np.arange(len(self.train), len(self.train) + len(self.data.val), dtype=np.int64)
         self.sentences: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.seconds_before = 0.0
-        self.wanted = self.computed = 0
 
     def run(self, cache: Path) -> IncrementalModel:
         started = time.perf_counter()
         config, data = self.config, self.data
-        self.cache = cache
-        kept = self._activations(np.ones(len(self.train) + len(self.val), dtype=np.int64))
-        tuned, val_features = self._learn(kept)
+        tuned_on = self.increment.fine_tuning_weights > 0
+        inputs = IncrementInputs(self.network, data, tuned_on, config, cache, self.progress)
+        tuned, val_features = self._learn(inputs)
         self._rebalance(val_features)
         logits = classifier_of(self.network).logits(val_features)
         self.sentences.append(
-            f"Triage thresholds rest on the {len(self.val)} validation images: fold models that go on from the champion"
+            f"Triage thresholds rest on the {len(data.val)} validation images: fold models that go on from the champion"
             " would have seen the images that they are asked about."
         )
         self.sentences.append(
-            f"Activations of the frozen part: {self.wanted:,} used, {self.computed:,} of them computed now."
+            f"Activations of the frozen part: {inputs.wanted:,} used, {inputs.computed:,} of them computed now."
         )
         self.network.to("cpu").eval()
         seconds = time.perf_counter() - started + self.seconds_before
@@ -160,31 +164,16 @@ class _Increment:
                 speed,
                 tuple(self.sentences),
             ),
-            maps_wanted=self.wanted,
-            maps_computed=self.computed,
+            maps_wanted=inputs.wanted,
+            maps_computed=inputs.computed,
         )
 
-    def _activations(self, views: NDArray[np.int64]) -> Activations:
-        """So many views of each image, the training images first, through the frozen part."""
-        images = self.data.train.joined(self.data.val)
-        kept = self.part.activations(images, views, self.config, self.cache, self.progress)
-        self.wanted, self.computed = max(self.wanted, kept.wanted), self.computed + kept.computed
-        return kept
-
-    def _views_of_changed(self) -> Activations:
-        """All images again, the changed ones with their augmented views too."""
-        views = np.ones(len(self.train) + len(self.val), dtype=np.int64)
-        views[: len(self.train)][self.increment.changed] = max(1, self.config.cached_views)
-        return self._activations(views)
-
-    def _learn(self, kept: Activations) -> tuple[FineTuned | None, NDArray[np.float32]]:
+    def _learn(self, inputs: IncrementInputs) -> tuple[FineTuned | None, NDArray[np.float32]]:
         """Give the network its learned weights: of the last stage or of the classifier alone, as validation says.
 
         Returns the fine-tuning, if there was one, and the features of the validation images by those weights.
         """
-        data, device = self.data, self.config.device
-        features = self.part.features(kept, self.train, device)
-        val_features = self.part.features(kept, self.val, device)
+        data, features, val_features = self.data, inputs.train_features, inputs.val_features
         labels, weights = data.train.labels, data.train.weights
         start = fit_new_rows(classifier_of(self.network), self._new_rows(), features, labels, weights)
         # A fine-tuned backbone has seen the old images: on its features a classifier fitted from nothing looks right on
@@ -203,7 +192,7 @@ class _Increment:
         old_logits = classifier_of(self.champion.network).logits(features)
         set_classifier(self.network, start)
         before = calibrated_nll(head_logits, data.val.labels)
-        tuned, tuned_features = self._fine_tune(kept, old_logits, before)
+        tuned, tuned_features = self._fine_tune(inputs, old_logits, before)
         after = calibrated_nll(classifier_of(self.network).logits(tuned_features), data.val.labels)
         self.sentences.append(
             f"Calibrated log-loss on validation: {before:.3f} with a classifier fitted on the champion's features, "
@@ -224,7 +213,7 @@ class _Increment:
         return np.setdiff1d(np.arange(len(self.data.classes)), known).astype(np.int64)
 
     def _fine_tune(
-        self, kept: Activations, old_logits: NDArray[np.float32], to_beat: float
+        self, inputs: IncrementInputs, old_logits: NDArray[np.float32], to_beat: float
     ) -> tuple[FineTuned, NDArray[np.float32]]:
         """Fine-tune what is behind the frozen part; also the validation images' features by the best epoch.
 
@@ -237,16 +226,16 @@ class _Increment:
         seen: list[NDArray[np.float32]] = []
 
         def validate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            seen[:] = [self.part.features(kept, self.val, config.device)]
+            seen[:] = [inputs.learned_val_features()]
             return classifier_of(self.network).logits(seen[0]), data.val.labels
 
         began = time.perf_counter()
         tuned = fine_tune(
             self.network,
-            self.part.frozen,
-            ViewsOnceNeeded(kept, self._views_of_changed),
+            inputs.part.frozen,
+            ViewsOnceNeeded(inputs.maps, lambda: inputs.views_of(self.increment.changed)),
             data.train.labels,
-            data.train.weights,
+            self.increment.fine_tuning_weights,
             config,
             inputs_are_maps=True,
             epochs=config.epochs,
@@ -260,13 +249,14 @@ class _Increment:
         )
         self.seconds_before = max(0.0, tuned.seconds - (time.perf_counter() - began))  # epochs before a kill
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
+        old = int((self.increment.fine_tuning_weights[~self.increment.changed] > 0).sum())
         self.sentences.append(
-            f"Epoch {tuned.best_epoch} of {len(tuned.history)} was best on validation"
-            f" (macro-F1 {tuned.best_score:.3f})."
+            f"Fine-tuning saw {old:,} of the old images. Epoch {tuned.best_epoch} of {len(tuned.history)} was best on"
+            f" validation (macro-F1 {tuned.best_score:.3f})."
         )
         if seen and tuned.best_epoch == len(tuned.history):
             return tuned, seen[0]
-        return tuned, self.part.features(kept, self.val, config.device)
+        return tuned, inputs.learned_val_features()
 
     def _rebalance(self, val_features: NDArray[np.float32]) -> None:
         """Shift the classifier against the class frequencies if validation agrees."""

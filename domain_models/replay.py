@@ -16,6 +16,12 @@ LEAST = 256
 PER_CHANGE = 2
 """Old images seen again for each new or corrected one, but at least `LEAST`."""
 
+CLASSIFIER_IMAGES = 4000
+"""Old images that the classifier is fitted on, at most: their features are kept, so they cost next to nothing."""
+
+HEAVIEST = 8.0
+"""A changed image weighs at most this much, or as much as a replayed one does on average, whichever is more."""
+
 CHANGED_SHARE = 1 / 3
 """The share of the loss that new and corrected images get together, if they have less: they are seen for fewer epochs
 than in a full training, and some of them contradict what the champion has learned by heart."""
@@ -63,11 +69,11 @@ def replay_sample(labels: NDArray[np.int64], size: int, seed: int) -> Replay:
 
 
 def changed_weight(changed: int, replay: Replay) -> float:
-    """The weight of each changed image, given that of the replayed ones; never below 1 or above their mean."""
+    """The weight of each changed image beside the replayed ones: `CHANGED_SHARE` of the loss, within `HEAVIEST`."""
     if not changed or not len(replay.weights):
         return 1.0
     fair = replay.weights.sum() * CHANGED_SHARE / (1 - CHANGED_SHARE) / changed
-    return float(np.clip(fair, 1.0, replay.weights.mean()))
+    return float(np.clip(fair, 1.0, max(HEAVIEST, replay.weights.mean())))
 
 
 def _allotted(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -31,6 +31,7 @@ from domain_models.cross_fitting import cross_fit
 from domain_models.fine_tuning import FineTuned, fine_tune
 from domain_models.frozen_views import Views, views_of
 from domain_models.inference import embed, predict_logits
+from domain_models.kept_features import KeptFeatures
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.stage_split import freeze_stages
@@ -41,6 +42,7 @@ from domain_models.training_phases import (
     classifier_of,
     fresh_network,
     loss_prior,
+    plain_features,
     probe_of,
     probe_state,
     probe_views,
@@ -65,7 +67,7 @@ def train(
         config: every knob.
         run_dir: holds the checkpoints of this training and of no other.
         progress: told of images, loss and speed.
-        activations: cache in which the frozen stages' maps of images as they are stay for incremental trainings.
+        activations: cache in which maps of the frozen stages and features stay for incremental trainings.
 
     Raises:
         BadInput: the backbone or its weights do not exist, or do not go with the settings.
@@ -99,6 +101,7 @@ class _Training:
         self.probe: dict[str, Any] = {}
         self.views: Views | None = None
         self.all_features: list[NDArray[np.float32]] | None = None
+        self.learned: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def run(self) -> TrainedModel:
         config = self.config
@@ -110,7 +113,14 @@ class _Training:
         if tuned and config.probe and self._probe_is_better(network):
             network, kept = fresh_network(config, self.classes), None
             set_classifier(network, probe_of(self.probe))
+        if kept is None and self.all_features is not None:
+            plain = self.all_features[0]
+            self.learned = plain[: len(self.data.train)], plain[len(self.data.train) :]
         strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
+        if self.activations is not None:
+            kept_features = KeptFeatures(network, config.preprocessing, self.activations)
+            for part, features in zip((self.data.train, self.data.val), self._learned_features(network), strict=True):
+                kept_features.keep(part.image_ids, features)
         val_logits = self._val_logits(network)
         recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, self.views, self.all_features)
         folds = self._cross_fit(recipe)
@@ -267,17 +277,10 @@ class _Training:
         return strength
 
     def _learned_features(self, network: Classifier) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features of the training and of the validation images as they are, by the network as it stands."""
-        config, data = self.config, self.data
-        if self.views is not None:
-            everyone = np.arange(len(data.train) + len(data.val))
-            features = self.views.features(network, everyone, config.device, self.progress)
-            return features[: len(data.train)], features[len(data.train) :]
-        train, val = (
-            embed(network, part.images, config.preprocessing, device=config.device, progress=self.progress)
-            for part in (data.train, data.val)
-        )
-        return train, val
+        """Features of the training and of the validation images as they are; the backbone learns no more after this."""
+        if self.learned is None:
+            self.learned = plain_features(network, self.data, self.config, self.views, self.progress)
+        return self.learned
 
     def _cross_fit(self, recipe: Recipe) -> CrossFit:
         if self.config.cross_fit_folds:

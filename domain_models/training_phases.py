@@ -16,7 +16,7 @@ from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
 from domain_models.training_config import LossKind, TrainingConfig
-from domain_models.training_data import LabelledImages
+from domain_models.training_data import LabelledImages, TrainingData
 
 Features = NDArray[np.float32]
 
@@ -94,6 +94,21 @@ def view_features(
             parts = map_batches(features, len(images), batch_size=32, device=config.device, step=step)
             views.append(np.concatenate(list(parts)))
     return views
+
+
+def plain_features(
+    network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
+) -> tuple[Features, Features]:
+    """Features float32 [n, d] of the training and of the validation images as they are, by the network as it stands."""
+    if views is not None:
+        everyone = np.arange(len(data.train) + len(data.val))
+        features = views.features(network, everyone, config.device, progress)
+        return features[: len(data.train)], features[len(data.train) :]
+    train, val = (
+        embed(network, part.images, config.preprocessing, device=config.device, progress=progress)
+        for part in (data.train, data.val)
+    )
+    return train, val
 
 
 def classifier_of(network: Classifier) -> LinearProbe:

@@ -24,7 +24,6 @@ from domain_models.incremental import Champion, Increment, learn_increment
 from domain_models.incremental_config import incremental_config
 from domain_models.model_package import load_package
 from domain_models.presets import Preset
-from domain_models.replay import LEAST
 from domain_models.retraining_choice import Mode
 from domain_models.training_config import TrainingConfig
 from pipelines.steps.candidate import (
@@ -42,11 +41,8 @@ from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
 from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
 from pipelines.steps.train import TrainRequest, activation_cache, compute_device, train
 
-RETRAIN_FORMAT = 2
+RETRAIN_FORMAT = 3
 """Rises when the same changes would train to something else, so that old runs are not taken for new ones."""
-
-LEAST_FOR_A_CLASSIFIER = 2000
-"""Old images that are seen again, at least, where only the classifier learns: their features cost no training."""
 
 
 class RetrainRequest(BaseModel):
@@ -172,8 +168,7 @@ def _learn(
         known = registered_version(workspace, key)
         version = known
         if version is None:
-            least = LEAST if config.epochs else LEAST_FOR_A_CLASSIFIER
-            chosen = sample(manifest, compared, len(dataset.taxonomy.names), least=least, seed=request.seed)
+            chosen = sample(manifest, compared, len(dataset.taxonomy.names), seed=request.seed)
             version, used, computed = _train(
                 workspace, before, network, dataset, manifest, chosen, compared, config, reasons, key, progress
             )
@@ -218,7 +213,7 @@ def _train(
     classes = tuple(names_now.get(name, f"\0{name}") for name in card.classes)
     learned = learn_increment(
         Champion(network, classes, before.run_key),
-        Increment(data, chosen.changed, chosen.class_counts),
+        Increment(data, chosen.changed, chosen.fine_tuning_weights, chosen.class_counts),
         config,
         workspace.runs / key,
         activation_cache(workspace),

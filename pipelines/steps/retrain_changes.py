@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import LABELLED_SPLITS, Split
-from domain_models.replay import changed_weight, replay_sample, replay_size
+from domain_models.replay import CLASSIFIER_IMAGES, Replay, changed_weight, replay_sample, replay_size
 
 
 class Change(StrEnum):
@@ -138,37 +138,45 @@ class Sample:
     Attributes:
         manifest: changed and replayed training images with their weights, and all validation images.
         changed: bool, one for each training row of ``manifest``.
+        fine_tuning_weights: float64, one for each training row of ``manifest``: fine-tuning sees fewer old images than
+            the classifier does; 0 is one that it does not see.
         class_counts: int64 [k], training images of each class in the whole manifest.
         replayed: how many old images are seen again.
     """
 
     manifest: pd.DataFrame
     changed: NDArray[np.bool_]
+    fine_tuning_weights: NDArray[np.float64]
     class_counts: NDArray[np.int64]
     replayed: int
 
 
-def sample(manifest: pd.DataFrame, compared: Compared, classes: int, *, least: int, seed: int) -> Sample:
+def sample(manifest: pd.DataFrame, compared: Compared, classes: int, *, seed: int) -> Sample:
     """Choose the old images that are seen again, and weigh all.
 
     Args:
         manifest: the newest.
         compared: with the champion's.
         classes: how many there are.
-        least: see :func:`~domain_models.replay.replay_size`.
         seed: of the replay.
     """
     train = manifest[(manifest["split"] == Split.TRAIN.value) & (manifest["weight"] > 0)].sort_values("image_id")
     is_changed = (train["image_id"].map(compared.kinds) != Change.UNCHANGED).to_numpy(dtype=bool)
     changed, old = train[is_changed], train[~is_changed]
     labels = old["class_index"].to_numpy(dtype=np.int64)
-    replay = replay_sample(labels, replay_size(len(changed), len(old), least=least), seed)
+    replay = replay_sample(labels, CLASSIFIER_IMAGES, seed)
+    tuned_on = replay_sample(labels[replay.positions], replay_size(len(changed), len(old)), seed)
+    tuned_on = Replay(tuned_on.positions, tuned_on.weights * replay.weights[tuned_on.positions])
     weight = changed_weight(len(changed), replay)
+    fine_tuning_weights = np.zeros(len(changed) + len(replay.positions))
+    fine_tuning_weights[: len(changed)] = changed_weight(len(changed), tuned_on)
+    fine_tuning_weights[len(changed) + tuned_on.positions] = tuned_on.weights
     parts = [changed.assign(weight=weight), old.iloc[replay.positions].assign(weight=replay.weights)]
     val = manifest[manifest["split"] == Split.VAL.value]
     return Sample(
         pd.concat([part for part in (*parts, val) if len(part)], ignore_index=True),
         np.arange(len(changed) + len(replay.positions)) < len(changed),
+        fine_tuning_weights,
         np.bincount(train["class_index"].to_numpy(dtype=np.int64), minlength=classes).astype(np.int64),
         len(replay.positions),
     )

@@ -84,7 +84,7 @@ def config(**values: object) -> TrainingConfig:
 def increment(new: LabelledImages, old: LabelledImages, val: LabelledImages, classes: tuple[str, ...]) -> Increment:
     data = TrainingData(classes, parts(new, old), val)
     changed = np.arange(len(data.train)) < len(new)
-    return Increment(data, changed, class_counts(data.train.labels, len(classes)))
+    return Increment(data, changed, data.train.weights, class_counts(data.train.labels, len(classes)))
 
 
 def learn(what: Increment, folder: Path, how: TrainingConfig | None = None) -> IncrementalModel:
@@ -192,6 +192,32 @@ def test_what_a_full_training_computed_of_frozen_stages_is_not_computed_again(tm
     anew = learn_increment(heir, increment(new, old, val, CLASSES), how, tmp_path / "other", tmp_path / "empty")
     assert anew.maps_computed == anew.maps_wanted
     np.testing.assert_allclose(model.trained.val_logits, anew.trained.val_logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("cached_views", [0, 2])
+def test_of_old_images_that_only_the_classifier_sees_a_full_training_leaves_all_that_is_needed(
+    tmp_path: Path, cached_views: int
+) -> None:
+    val, old, new = stripes(24, 2, "v"), stripes(30, 1, "t"), stripes(9, 3, "n")
+    stages = (len(champion_network()[0].stages) - 1) if cached_views else 0
+    base = TrainingConfig.model_validate(
+        BASE.model_dump() | {"frozen_stages": stages, "cached_views": cached_views, "epochs": 2}
+    )
+    trained = train(TrainingData(CLASSES, old, val), base, tmp_path / "full", activations=tmp_path / "cache")
+    how = incremental_config(base, trained.network, seed=0, device="cpu")
+    heir = Champion(trained.network, CLASSES, "full")
+    what = increment(new, old, val, CLASSES)
+    weights = what.fine_tuning_weights.copy()
+    weights[len(new) + 10 :] = 0
+    what = replace(what, fine_tuning_weights=weights)
+    model = learn_increment(heir, what, how, tmp_path / "run", tmp_path / "cache")
+    views = len(new) * (how.cached_views - 1) if len(model.trained.history) > 2 else 0
+    assert model.maps_wanted == len(val) + len(new) + 10 + views
+    anew = learn_increment(heir, what, how, tmp_path / "other", tmp_path / "empty")
+    assert anew.maps_computed == anew.maps_wanted == len(val) + len(new) + len(old) + views
+    np.testing.assert_allclose(model.trained.val_logits, anew.trained.val_logits, atol=0.02)
+    later = learn_increment(heir, what, how, tmp_path / "later", tmp_path / "empty")
+    assert (later.maps_computed, later.maps_wanted) == (0, model.maps_wanted)
 
 
 def test_fine_tuning_that_is_out_of_reach_of_the_classifier_ends_after_one_epoch(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from domain_models.activation_cache import cached_maps
 from domain_models.distillation import remember
-from domain_models.replay import changed_weight, replay_sample, replay_size
+from domain_models.replay import HEAVIEST, changed_weight, replay_sample, replay_size
 from domain_models.retraining_choice import ChangeFacts, Mode, choose_mode
 
 
@@ -84,12 +84,15 @@ def test_where_all_old_images_fit_all_are_seen_again_with_weight_one() -> None:
     assert len(replay_sample(np.zeros(0, dtype=np.int64), 10, seed=0).positions) == 0
 
 
-def test_changed_images_weigh_no_less_than_one_and_no_more_than_a_replayed_one() -> None:
-    replay = replay_sample(np.repeat([0, 1], [5000, 1000]), 600, seed=0)
-    assert changed_weight(10, replay) == pytest.approx(10.0)
-    assert changed_weight(1000, replay) == pytest.approx(3.0)
-    assert changed_weight(9000, replay) == 1.0
-    assert changed_weight(0, replay) == 1.0
+def test_changed_images_make_a_third_of_the_loss_unless_they_would_weigh_too_much_or_too_little() -> None:
+    labels = np.repeat([0, 1], [5000, 1000])
+    few, all_old = replay_sample(labels, 600, seed=0), replay_sample(labels, 6000, seed=0)
+    for replay in (few, all_old):
+        assert changed_weight(1000, replay) == pytest.approx(3.0)
+        assert changed_weight(9000, replay) == 1.0
+        assert changed_weight(0, replay) == 1.0
+    assert changed_weight(10, few) == pytest.approx(10.0)  # as an old one does, which stands for ten
+    assert changed_weight(10, all_old) == HEAVIEST
 
 
 def test_memory_is_zero_where_the_network_still_agrees_and_pulls_it_back_where_not() -> None:

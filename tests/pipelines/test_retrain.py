@@ -305,10 +305,27 @@ def test_two_versions_are_compared_image_by_image() -> None:
     assert (result.changes.val.removed, result.changes.test.corrected) == (1, 1)
     assert result.changes.new_classes == {"c": 1}
     assert result.changes.anything_to_learn
-    chosen = sample(after, result, 3, least=1, seed=0)
+    chosen = sample(after, result, 3, seed=0)
     assert chosen.class_counts.tolist() == [2, 0, 1]
     assert chosen.changed.tolist() == [True, True, False]
     assert list(chosen.manifest["image_id"]) == ["2", "5", "1"]
+    assert chosen.fine_tuning_weights.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_classifier_sees_more_old_images_than_fine_tuning_and_both_stand_for_all() -> None:
+    before = frame(*((f"{i:04}", "train", "ab"[i % 5 == 0]) for i in range(6000)))
+    after = pd.concat([before, frame(*((f"new{i:02}", "train", "b") for i in range(40)))])
+    result = compare(before, after, {"a": "a", "b": "b"}, ("a", "b"), ("a", "b"))
+    chosen = sample(after, result, 2, seed=0)
+    old = ~chosen.changed
+    weights, tuned = chosen.manifest["weight"].to_numpy(), chosen.fine_tuning_weights
+    assert (old.sum(), (tuned[old] > 0).sum(), chosen.replayed) == (4000, 256, 4000)
+    labels = chosen.manifest["label"].to_numpy()
+    for name, count in (("a", 4800), ("b", 1200)):
+        assert weights[old & (labels == name)].sum() == pytest.approx(count)
+        assert tuned[old & (labels == name)].sum() == pytest.approx(count, rel=0.02)
+    assert set(weights[chosen.changed]) == {8.0}
+    assert tuned[chosen.changed] == pytest.approx(np.full(40, 6000 / 256))
 
 
 def test_a_renamed_class_is_the_same_and_a_gone_one_is_named() -> None:
