@@ -9,7 +9,7 @@ ROOMS  := data_contracts domain_models pipelines review_app deploy
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help install demo demo-quick screenshots browser test test-slow test-data lint format clean
+.PHONY: help install demo demo-quick screenshots browser test test-slow test-data bench-accuracy lint format clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -64,6 +64,13 @@ test-slow: $(VENV)/.installed-for-tests  ## the tests that take minutes
 
 test-data: $(VENV)/.installed-for-tests  ## the tests on the benchmark data sets
 	@$(TESTS) -m data
+
+SETS ?= elpv infrared ham10000 x-sdd
+SEEDS ?= 3
+PRESET ?= standard
+bench-accuracy: $(VENV)/.installed-for-tests  ## presets and methods against a plain fine-tune (SETS=, SEEDS=, PRESET=); goes on after a kill
+	@$(BIN)/python tests/benchmarks/measure_accuracy.py $(SETS) --seeds $(SEEDS) --preset $(PRESET)
+	@$(BIN)/python tests/benchmarks/write_results.py
 
 format: $(VENV)/.installed-for-tests     ## put the code into its one layout
 	@$(BIN)/ruff check --fix .

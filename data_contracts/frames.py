@@ -25,6 +25,7 @@ IMAGES = pa.DataFrameSchema(
         "format": pa.Column(str),
         "size_bytes": pa.Column(int, coerce=True),
         "perceptual_hash": pa.Column("int64", coerce=True),
+        "brightness": pa.Column("float64", nullable=True, coerce=True, required=False),
         "group": pa.Column(str, nullable=True),
         "given_split": pa.Column(str, nullable=True),
     },

@@ -82,12 +82,21 @@ def perceptual_hash(image: Pixels) -> int:
     Args:
         image: uint8 or uint16 [H, W, C], as decoded.
     """
+    return hash_and_brightness(image)[0]
+
+
+def hash_and_brightness(image: Pixels) -> tuple[int, float]:
+    """The hash, and the mean of every second pixel's stored value, from 0 (black) to 1 (the most that its depth holds).
+
+    The stored value, because an image of more than 8 bits is shown stretched to its own darkest and brightest.
+    """
     small = grey_thumbnail(image, _SIDE, _SIDE).astype(np.float32)
+    brightness = float(image[::2, ::2].mean(dtype=np.float64)) / float(np.iinfo(image.dtype).max)
     if float(small.std()) < 1.0:
-        return 0
+        return 0, brightness
     spectrum = _BASIS @ small @ _BASIS.T
     bits = spectrum[_V, _H] > 0
-    return int(np.packbits(bits).view(">i8")[0])
+    return int(np.packbits(bits).view(">i8")[0]), brightness
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class ImageRecord(Record):
     """One distinct image. ``image_id`` is the sha256 of the file's bytes, with ``#n`` for frame n of several.
 
     ``uri`` is ``root_id/relative/path`` (plus ``#n``) under a registered root. ``perceptual_hash`` is a signed 64-bit
-    integer. ``group`` (patient, lesion, tile, lot) is never split. ``given_split`` is what the user's split column
-    said.
+    integer; ``brightness`` is the mean stored value, 0 (black) to 1, ``None`` for images of before it was asked.
+    ``group`` (patient, lesion, tile, lot) is never split. ``given_split`` is what the user's split column said.
     """
 
     image_id: str
@@ -43,6 +43,7 @@ class ImageRecord(Record):
     format: str
     size_bytes: int
     perceptual_hash: int
+    brightness: float | None = Field(default=None, ge=0, le=1)
     group: str | None = None
     series: str | None = None
     captured_at: datetime | None = None

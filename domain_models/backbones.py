@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,8 @@ from data_contracts.errors import BadInput
 from domain_models.attention import AttentionKind, insert_attention
 from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
 from domain_models.heads import HeadKind, of_one_length
-from domain_models.timm_models import create_timm_model, timm_model_names
+from domain_models.stems import keep_resolution
+from domain_models.timm_models import create_timm_model, takes_one_size, timm_model_names
 
 
 class WeightSource(StrEnum):
@@ -38,6 +40,10 @@ class Architecture(BaseModel):
     head: HeadKind = HeadKind.LINEAR
     dropout: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    fine_stem: bool = Field(default=False, description="the first layer looks at every pixel, for tiny images")
+    input_size: tuple[int, int] | None = Field(
+        default=None, description="height and width, for backbones that are built for one size (transformers)"
+    )
 
 
 class Classifier(nn.Module):
@@ -55,6 +61,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.body = _timm_body(architecture)
+        if architecture.fine_stem:
+            keep_resolution(self.body, architecture.backbone)
         self.stages = _stages(self.body)
         if architecture.attention is not AttentionKind.NONE:
             insert_attention(self.body, _chosen(self.stages, architecture), architecture.attention)
@@ -99,7 +107,7 @@ def build_network(architecture: Architecture, weights: str = WeightSource.NONE) 
     """
     plain = Classifier(architecture.model_copy(update={"attention": AttentionKind.NONE}))
     source = _SOURCES.get(weights, _file_weights)
-    state = source(architecture.backbone, weights)
+    state = source(architecture, weights)
     if state is not None:
         _load_backbone(plain.body, state, architecture.backbone, weights)
     nn.init.zeros_(plain.classifier.weight)
@@ -124,6 +132,8 @@ def _timm_body(architecture: Architecture) -> nn.Module:
     arguments = {"num_classes": architecture.classes, "drop_rate": architecture.dropout}
     if architecture.drop_path > 0:
         arguments["drop_path_rate"] = architecture.drop_path
+    if architecture.input_size is not None:
+        return _of_one_size(architecture, architecture.input_size, arguments)
     try:
         body = create_timm_model(_known(architecture.backbone), **arguments)
     except TypeError as error:
@@ -131,12 +141,36 @@ def _timm_body(architecture: Architecture) -> nn.Module:
             f"The backbone {architecture.backbone!r} does not take these settings ({error}).",
             remedy="Set drop_path=0 and dropout=0 for it.",
         ) from None
+    return _with_linear_end(body, architecture.backbone)
+
+
+def _of_one_size(architecture: Architecture, size: tuple[int, int], arguments: dict[str, Any]) -> nn.Module:
+    """A network for images of one size, tried on an empty one: which sizes go depends on patches and windows."""
+    try:
+        body = create_timm_model(_known(architecture.backbone), img_size=size, **arguments)
+        with torch.inference_mode():
+            body.eval()(torch.zeros((1, 3, *size)))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"The backbone {architecture.backbone!r} does not take images of {size[0]}x{size[1]} px ({error}).",
+            cause="It cuts images into patches and windows that have to come out even.",
+            remedy="Set preprocessing.height and preprocessing.width to the same multiple of 32, for example 160.",
+        ) from None
+    return _with_linear_end(body, architecture.backbone)
+
+
+def _with_linear_end(body: nn.Module, backbone: str) -> nn.Module:
     if not isinstance(body.get_classifier(), nn.Linear):  # type: ignore[operator]
         raise BadInput(
-            f"The backbone {architecture.backbone!r} does not end in one linear classifier.",
+            f"The backbone {backbone!r} does not end in one linear classifier.",
             remedy="Choose another, for example tf_efficientnet_lite0, resnet18 or convnext_atto.",
         )
     return body
+
+
+def input_size_of(backbone: str, height: int, width: int) -> tuple[int, int] | None:
+    """What an :class:`Architecture` says of its input: the size, where the backbone is built for one."""
+    return (height, width) if takes_one_size(_known(backbone)) else None
 
 
 def _known(backbone: str) -> str:
@@ -173,17 +207,19 @@ def _chosen(stages: tuple[tuple[str, int], ...], architecture: Architecture) -> 
     return chosen
 
 
-def _bundled_weights(backbone: str, _: str) -> dict[str, Tensor] | None:
-    return read_bundled_weights(backbone)
+def _bundled_weights(architecture: Architecture, _: str) -> dict[str, Tensor] | None:
+    return read_bundled_weights(architecture.backbone)
 
 
-def _no_weights(_: str, __: str) -> dict[str, Tensor] | None:
+def _no_weights(_: Architecture, __: str) -> dict[str, Tensor] | None:
     return None
 
 
-def _hub_weights(backbone: str, _: str) -> dict[str, Tensor] | None:
+def _hub_weights(architecture: Architecture, _: str) -> dict[str, Tensor] | None:
+    backbone, size = architecture.backbone, architecture.input_size
+    fitted = {} if size is None else {"img_size": size}
     try:
-        return dict(create_timm_model(_known(backbone), pretrained=True).state_dict())
+        return dict(create_timm_model(_known(backbone), pretrained=True, **fitted).state_dict())
     except BadInput:
         raise
     except Exception as error:  # whatever the hub client of the day raises
@@ -194,7 +230,7 @@ def _hub_weights(backbone: str, _: str) -> dict[str, Tensor] | None:
         ) from None
 
 
-def _file_weights(_: str, weights: str) -> dict[str, Tensor] | None:
+def _file_weights(_: Architecture, weights: str) -> dict[str, Tensor] | None:
     path = Path(weights)
     if not path.is_file():
         raise BadInput(
@@ -214,7 +250,7 @@ def _file_weights(_: str, weights: str) -> dict[str, Tensor] | None:
     return {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
 
 
-_SOURCES: dict[str, Callable[[str, str], dict[str, Tensor] | None]] = {
+_SOURCES: dict[str, Callable[[Architecture, str], dict[str, Tensor] | None]] = {
     WeightSource.BUNDLED: _bundled_weights,
     WeightSource.HUB: _hub_weights,
     WeightSource.NONE: _no_weights,

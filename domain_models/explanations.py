@@ -103,7 +103,8 @@ def _heat(network: Classifier, inputs: Tensor, classes: Tensor) -> NDArray[np.fl
         logits: Tensor = network.body.forward_head(feature_map)  # type: ignore[operator]
         chosen = (logits.gather(1, classes[:, None])[:, 0] - logits.mean(dim=1)).sum()
         (gradient,) = torch.autograd.grad(chosen, feature_map)
-    evidence = (gradient * feature_map.detach()).sum(dim=1).clamp(min=0).float().cpu().numpy()  # [b, h, w]
+    channels = -1 if str(getattr(network.body, "output_fmt", "NCHW")).endswith("NHWC") else 1
+    evidence = (gradient * feature_map.detach()).sum(dim=channels).clamp(min=0).float().cpu().numpy()  # [b, h, w]
     strongest = evidence.max(axis=(1, 2), keepdims=True)
     heat: NDArray[np.float32] = (evidence / np.where(strongest > 0, strongest, 1.0)).astype(np.float32)
     return heat

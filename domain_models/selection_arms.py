@@ -69,26 +69,36 @@ def run_arm(
         seed: of the strategy and of the reader.
     """
     chance = np.random.default_rng([seed, 1])
-    state, probe = pool, None
+    state = pool
     for number in range(settings.rounds):
-        probe = _fit(state)
-        state = replace(state, probabilities=_seen_by(probe, state))
+        probe = fitted(state)
+        state = replace(state, probabilities=seen_by(probe, state))
         chosen = strategy(state, settings.budget, seed * 1000 + number).indices
-        labels, candidates = state.labels.copy(), state.candidates.copy()
-        labels[chosen] = _answers(truth[chosen], len(pool.classes), settings.reader_error, chance)
-        candidates[chosen] = False
-        state = replace(state, labels=labels, candidates=candidates)
+        state = answered(state, chosen, _answers(truth[chosen], len(pool.classes), settings.reader_error, chance))
     return score(state, judges)
 
 
 def score(pool: Pool, judges: Judges) -> float:
     """Macro-F1 on the test images of a linear classifier on what the pool's labels say, rebalanced by validation."""
-    probe = _fit(pool)
+    return macro_f1(predicted_test(fitted(pool), pool, judges), judges.test_labels)
+
+
+def predicted_test(probe: LinearProbe, pool: Pool, judges: Judges) -> NDArray[np.int64]:
+    """int64 [n_test]: what the classifier of :func:`fitted` says of the test images, rebalanced by validation."""
     labels = pool.labels[pool.labels != UNLABELLED]
     nothing = np.zeros((0, judges.val_embeddings.shape[1]), dtype=np.float32)
     candidates = adjust_logits(probe, nothing, labels, np.ones(len(labels)))
     best, _ = best_on_validation(candidates, judges.val_embeddings, judges.val_labels)
-    return macro_f1(best.classifier.logits(judges.test_embeddings).argmax(axis=1), judges.test_labels)
+    said: NDArray[np.int64] = best.classifier.logits(judges.test_embeddings).argmax(axis=1)
+    return said
+
+
+def answered(pool: Pool, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Pool:
+    """The pool once these rows (int64 [b]) have these labels (int64 [b]); they are asked no more."""
+    new_labels, candidates = pool.labels.copy(), pool.candidates.copy()
+    new_labels[chosen] = labels
+    candidates[chosen] = False
+    return replace(pool, labels=new_labels, candidates=candidates)
 
 
 def paired_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> PairedDifference:
@@ -114,7 +124,8 @@ def compare_arms(
     }
 
 
-def _fit(pool: Pool) -> LinearProbe:
+def fitted(pool: Pool) -> LinearProbe:
+    """A linear classifier on the embeddings of what has a label."""
     known = (pool.labels != UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
     labels = pool.labels[known]
     return fit_linear_probe(
@@ -122,8 +133,8 @@ def _fit(pool: Pool) -> LinearProbe:
     )
 
 
-def _seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:
-    """Probabilities of what has no label by the newest classifier; those of labelled images stay: it has seen them."""
+def seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:
+    """float64 [n, k]: probabilities of what has no label; labelled images, which it has seen, keep theirs."""
     values = pool.probabilities.copy()
     asked = (pool.labels == UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
     values[asked] = softmax(probe.logits(pool.embeddings[asked]))

@@ -7,12 +7,16 @@ their schemas are declared and the import goes on. On a normal installation this
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import torch
+
+from domain_models.shufflenet import NAMES as SHUFFLENETS
+from domain_models.shufflenet import create_shufflenet
 
 _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -51,11 +55,28 @@ def timm() -> ModuleType:
 
 
 def create_timm_model(name: str, **arguments: Any) -> torch.nn.Module:
-    """``timm.create_model`` behind the import shim; never reaches for the network unless ``pretrained=True``."""
-    network: torch.nn.Module = timm().create_model(name, **arguments)
+    """``timm.create_model`` behind the import shim, and ShuffleNetV2, which timm lacks.
+
+    Never reaches for the network unless ``pretrained=True``.
+    """
+    package = timm()  # also makes torchvision importable
+    if name in SHUFFLENETS:
+        return create_shufflenet(name, **arguments)
+    network: torch.nn.Module = package.create_model(name, **arguments)
     return network
+
+
+def takes_one_size(name: str) -> bool:
+    """Whether a network is built for one size of images, as transformers are, and takes no other."""
+    if name in SHUFFLENETS:
+        return False
+    timm()
+    from timm.models import get_pretrained_cfg
+
+    known = get_pretrained_cfg(name)
+    return bool(known is not None and known.fixed_input_size)
 
 
 def timm_model_names(pattern: str = "*") -> list[str]:
     """Names of the architectures that timm knows, for error messages."""
-    return list(timm().list_models(pattern))
+    return [*timm().list_models(pattern), *fnmatch.filter(SHUFFLENETS, pattern)]

@@ -93,6 +93,7 @@ class TrainingConfig(BaseModel):
     attention: AttentionKind = AttentionKind.NONE
     attention_stages: tuple[int, ...] = (-1,)
     head: HeadKind = HeadKind.LINEAR
+    fine_stem: bool = Field(default=False, description="a first stride of 1 instead of 2, for tiny images")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.backbones import Architecture, Classifier, build_network
+from domain_models.backbones import Architecture, Classifier, build_network, input_size_of
 from domain_models.batches import AugmentedImages
 from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
@@ -51,6 +51,8 @@ def architecture_of(config: TrainingConfig, classes: int) -> Architecture:
         head=config.head,
         dropout=config.dropout,
         drop_path=config.drop_path,
+        fine_stem=config.fine_stem,
+        input_size=input_size_of(config.backbone, config.preprocessing.height, config.preprocessing.width),
     )
 
 

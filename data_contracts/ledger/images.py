@@ -55,7 +55,7 @@ def images_frame(ledger: Ledger) -> pd.DataFrame:
     """Every image, by ``image_id``: the columns of ``frames.IMAGES``, ``site``, ``batch``, ``first_seen`` (UTC)."""
     columns = {
         **{name: IMAGE.c[name] for name in ("image_id", "uri", "width", "height", "mode", "bit_depth", "format")},
-        **{name: IMAGE.c[name] for name in ("size_bytes", "perceptual_hash")},
+        **{name: IMAGE.c[name] for name in ("size_bytes", "perceptual_hash", "brightness")},
         "group": IMAGE.c.group_id,
         **{name: IMAGE.c[name] for name in ("given_split", "site", "batch", "first_seen")},
     }

@@ -50,6 +50,7 @@ IMAGE = Table(
     Column("format", String(20), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("perceptual_hash", BigInteger, nullable=False),
+    Column("brightness", Float),
     Column("group_id", NAME, index=True),
     Column("series", NAME),
     Column("captured_at", INSTANT),

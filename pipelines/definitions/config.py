@@ -102,6 +102,14 @@ class QueueConfig(dg.Config):
     seed: int = 0
 
 
+class SimulateConfig(dg.Config):
+    """Which strategies to replay beside random choice, with how many seeds, and what to look for."""
+
+    strategies: list[str] = Field(default_factory=lambda: ["mix"])
+    seeds: int = 10
+    targets: list[float] = Field(default_factory=lambda: [0.95, 0.98])
+
+
 class ReportConfig(dg.Config):
     """Which model the report is about; none: the champion, else the candidate."""
 

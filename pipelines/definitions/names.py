@@ -22,6 +22,7 @@ class Job(StrEnum):
     RETRAIN = "retrain"
     LEARN_FROM_ANSWERS = "learn_from_answers"
     APPROVED_PROMOTIONS = "carry_out_approvals"
+    SIMULATE = "simulate"
 
 
 class AssetName(StrEnum):
@@ -46,6 +47,9 @@ REPORT_KEY = "report"
 RETRAIN_NODE = "retrain_from_answers"
 """The op of the job ``retrain``."""
 
+SIMULATE_NODE = "replay_labels"
+"""The op of the job ``simulate``."""
+
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
 
@@ -66,6 +70,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.RETRAIN: (RETRAIN_NODE,),
     Job.LEARN_FROM_ANSWERS: (RETRAIN_NODE, SETTLE_NODE),
     Job.APPROVED_PROMOTIONS: (APPROVALS_NODE,),
+    Job.SIMULATE: (SIMULATE_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -1,4 +1,4 @@
-"""What the files of a data set tell of their classes without being looked at: format, mode, size and site."""
+"""What the files of a data set tell of their classes without being looked at: format, mode, size, site, brightness."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ FILE_ATTRIBUTES = {
     "image width": "width",
     "image height": "height",
     "site": "site",
+    "brightness": "brightness",
 }
 """What is asked, by the column of the table of images."""
+
+_USUAL_ADVICE = "A model may learn that instead of what is in the picture; see that every class comes both ways."
+_ADVICE = {
+    "brightness": "That may be how the class looks, or how it was lit; see that every class comes under every light."
+}
 
 
 class TellingValueReport(BaseModel):
@@ -77,4 +83,4 @@ def sentence_of_shortcut(one: ShortcutReport) -> str:
         value = one.telling[0]
         share = "all" if value.share == 1 else f"{value.share:.0%}"
         said += f": {share} of the {value.images:,} images with {value.value} are {value.label!r}"
-    return said + ". A model may learn that instead of what is in the picture; see that every class comes both ways."
+    return f"{said}. {_ADVICE.get(one.attribute, _USUAL_ADVICE)}"

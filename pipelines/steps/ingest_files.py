@@ -160,6 +160,7 @@ class _Recorder:
                             format=image.format,
                             size_bytes=result.size_bytes,
                             perceptual_hash=image.perceptual_hash,
+                            brightness=image.brightness,
                             group=next((s.group for s in statements if s.group), None),
                             given_split=next((s.split for s in statements if s.split), None),
                         )

@@ -19,7 +19,7 @@ from data_contracts.blobs import image_id_of
 from data_contracts.errors import TailsightError, UnreadableImage
 from data_contracts.image_formats import EXTENSIONS, sniff, with_article
 from data_contracts.imaging import decode
-from data_contracts.perceptual import perceptual_hash
+from data_contracts.perceptual import hash_and_brightness
 from data_contracts.vocabulary import QuarantineKind
 
 MAX_BYTES = 1 << 30
@@ -51,6 +51,7 @@ class ReadImage:
     bit_depth: int
     format: str
     perceptual_hash: int
+    brightness: float
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _images_of(data: bytes, order: ReadOrder) -> tuple[ReadImage, ...]:
                 facts.mode,
                 facts.bit_depth,
                 facts.format.value,
-                perceptual_hash(image.array),
+                *hash_and_brightness(image.array),
             )
         )
     return tuple(images)

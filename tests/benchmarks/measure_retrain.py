@@ -16,18 +16,17 @@ bootstrap that draws groups anew within each split for both models alike.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_sets import BenchmarkSet, drawn, read_set, write_labels
 from machine import machine
 from numpy.typing import NDArray
 
@@ -41,7 +40,6 @@ from data_contracts.vocabulary import Action, Source, Split
 from data_contracts.workspace import Workspace
 from domain_models.class_counts import count_columns, counts_from_sums
 from domain_models.intervals import bootstrap_weights, group_codes, group_sums
-from pipelines.demo_images import installed_images
 from pipelines.steps.curate import CurateRequest, curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ingest import IngestRequest, ingest
@@ -54,66 +52,10 @@ from pipelines.steps.train import TrainRequest, train
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DATA = (HERE.parents[2] / "shared" / "data").resolve()
 UNLABELLED_SHARE = 0.10
 WRONG_SHARE = 0.02
 REPLICATES = 2000
 GOALS = {"macro_f1_lower_bound": -0.02, "largest_share_of_seconds": 0.1}
-
-
-@dataclass(frozen=True)
-class BenchmarkSet:
-    """Images with their true labels and groups, by absolute path."""
-
-    rows: list[tuple[str, str, str]]
-    images: Path
-    profile: str
-
-
-def read_set(name: str, images: Path | None, labels: Path | None) -> BenchmarkSet:
-    """A named data set, or a folder (class folders, or with a CSV ``image,label[,group]``)."""
-    if images is not None and labels is not None:
-        return BenchmarkSet(_csv_rows(labels, images, "group"), images, "generic")
-    if images is not None:
-        return BenchmarkSet(_folder_rows(images), images, "generic")
-    if name == "elpv":
-        found = installed_images()
-        rows = [(str(path), grade, "") for path, (grade, _) in sorted(found.items())]
-        return BenchmarkSet(rows, Path(rows[0][0]).parent, "solar-el")
-    if name == "x-sdd":
-        return BenchmarkSet(_folder_rows(DATA / "x-sdd" / "images"), DATA / "x-sdd" / "images", "generic")
-    if name == "ham10000":
-        folder = DATA / "ham10000-200x150"
-        return BenchmarkSet(
-            _csv_rows(folder / "labels.csv", folder / "images", "lesion_id"), folder / "images", "dermoscopy"
-        )
-    raise SystemExit(f"There is no set {name!r}: elpv, x-sdd, ham10000, or --images DIR --name NAME.")
-
-
-def _folder_rows(folder: Path) -> list[tuple[str, str, str]]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp"))
-    return [(str(path), path.parent.name, "") for path in files]
-
-
-def _csv_rows(path: Path, folder: Path, group: str) -> list[tuple[str, str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    places = [path.parent, folder]
-    found = []
-    for row in rows:
-        image = next((place / row["image"] for place in places if (place / row["image"]).is_file()), None)
-        if image is not None:
-            found.append((str(image), row["label"], row.get(group) or ""))
-    return found
-
-
-def drawn(data: BenchmarkSet, share: float, split: int) -> BenchmarkSet:
-    """A share of the groups, whole ones, drawn by the number of the split."""
-    if share >= 1:
-        return data
-    groups = sorted({group or path for path, _, group in data.rows})
-    kept = set(random.Random(f"share {split}").sample(groups, round(share * len(groups))))
-    return replace(data, rows=[row for row in data.rows if (row[2] or row[0]) in kept])
 
 
 def measure(name: str, data: BenchmarkSet, split: int, preset: str, overrides: tuple[str, ...], place: Path) -> Any:
@@ -123,10 +65,7 @@ def measure(name: str, data: BenchmarkSet, split: int, preset: str, overrides: t
     truth = {path: label for path, label, _ in data.rows}
     spoken = _first_labels(data, split)
     table = place / f"{name}-{split}.csv"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "label", "group"])
-        writer.writerows((path, spoken[path], group or path) for path, _, group in data.rows)
+    write_labels(table, data, spoken)
     ingest(
         workspace,
         IngestRequest(images=data.images, labels=table, group_column="group", who="benchmark"),

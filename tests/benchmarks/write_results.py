@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 
 HERE = Path(__file__).resolve().parent
@@ -21,11 +22,36 @@ def main() -> None:
     """Write the tables of what was measured."""
     parts = ["# Results", "", "Made by `python tests/benchmarks/write_results.py` from the files in `results/`."]
     parts += ["Brackets: 95% bootstrap intervals, whole groups drawn. Splits are by group where the set has one.", ""]
-    for title, command, lines in (_loop(), _retrain(), _attention()):
+    for title, command, lines in (_accuracy(), _loop(), _retrain(), _attention()):
         if lines:
             parts += [f"## {title}", "", f"`{command}`", "", *lines, ""]
     parts += ["Machines: " + "; ".join(_machines()) + ".", ""]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
+
+
+def _accuracy() -> tuple[str, str, list[str]]:
+    table = pool_accuracy(RESULTS)
+    columns = "set|seeds|method|macro-F1|minus plain, points|balanced accuracy|minus plain|recall of the rarest third"
+    columns += "|minus plain|accuracy|minus plain|ECE (95th percentile of a calibrated model)|training, s|epochs"
+    rows = []
+    mean = {"seeds": "", "methods": table["mean"]}
+    for name, found in [*table["sets"].items(), (f"mean of {', '.join(table['pooled'])}", mean)]:
+        for method, one in found["methods"].items():
+            figures = []
+            for key in ("macro_f1", "balanced_accuracy", "few", "accuracy"):
+                figures += [f"{one[key]:.3f}", "" if method == "plain" else _points(one[f"{key}_minus_plain"])]
+            calibrated = f"{one['ece']:.3f} ({one['ece_of_a_calibrated_model_p95']:.3f})" if "ece" in one else ""
+            spent = [f"{one[key]:.0f}" if key in one else "" for key in ("seconds", "epochs")]
+            rows.append([name, str(found["seeds"]), method.replace("_", " "), *figures, calibrated, *spent])
+    lines = _table(columns, rows)
+    for name, found in table["sets"].items():
+        two = {
+            method: one["two_class_accuracy"] for method, one in found["methods"].items() if "two_class_accuracy" in one
+        }
+        if two:
+            said = ", ".join(f"{method.replace('_', ' ')} {value:.3f}" for method, value in two.items())
+            lines += ["", f"Two-class accuracy on {name} (defective or not): {said}."]
+    return "Presets and methods against a plain fine-tune", "make bench-accuracy", lines
 
 
 def _loop() -> tuple[str, str, list[str]]:
@@ -117,7 +143,15 @@ def _read(pattern: str) -> list[dict[str, Any]]:
 
 
 def _machines() -> list[str]:
-    found = [r["machine"] for r in (*_read("loop-*.json"), *_read("retrain-*-split*.json"), *_read("attention-*.json"))]
+    found = [
+        r["machine"]
+        for r in (
+            *_read("loop-*.json"),
+            *_read("retrain-*-split*.json"),
+            *_read("accuracy-*-seed*.json"),
+            *_read("attention-*.json"),
+        )
+    ]
     return sorted({f"{one['cpu']}, {one['cores']} cores, {one['memory_gb']} GB" for one in found})
 
 

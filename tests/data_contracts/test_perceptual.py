@@ -19,6 +19,7 @@ from data_contracts.perceptual import (
     apply_transform,
     comparison_copy,
     correlation,
+    hash_and_brightness,
     perceptual_hash,
     propose_pairs,
 )
@@ -83,6 +84,16 @@ def test_flat_pictures_have_no_hash_and_pair_with_nothing() -> None:
 def test_another_aspect_ratio_is_another_picture() -> None:
     image = scene(3)
     assert aligned_correlation(image, image[:, :120], Transform.NONE) == 0.0
+
+
+def test_brightness_is_the_mean_grey_value_at_any_depth() -> None:
+    for value in (0, 51, 255):
+        shallow = np.full((40, 30, 1), value, dtype=np.uint8)
+        assert hash_and_brightness(shallow) == (0, pytest.approx(value / 255))
+        assert hash_and_brightness(shallow.astype(np.uint16) * 257)[1] == pytest.approx(value / 255, abs=0.01)
+    half = np.zeros((40, 40, 3), dtype=np.uint8)
+    half[:20] = 255
+    assert hash_and_brightness(half)[1] == pytest.approx(0.5, abs=0.01)
 
 
 def test_sixteen_bits_hash_like_eight() -> None:

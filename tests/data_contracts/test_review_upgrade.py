@@ -11,6 +11,7 @@ from sqlalchemy import text
 from data_contracts.ledger import schema
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events, events_frame
+from data_contracts.ledger.images import images_frame
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.records import NewLabelEvent
 from data_contracts.review.decide import decide
@@ -18,6 +19,7 @@ from data_contracts.review.records import Answer
 from data_contracts.review.serving import serve
 from data_contracts.review.tasks import tasks_frame
 from data_contracts.workspace import Workspace
+from tests.data_contracts.conftest import image_id
 
 
 def test_a_workspace_of_the_first_schema_is_upgraded_without_losing_anything(
@@ -35,7 +37,8 @@ def test_a_workspace_of_the_first_schema_is_upgraded_without_losing_anything(
         patch.setattr(schema, "HEAD", "0001")
         patch.setattr("data_contracts.ledger.append_only.APPEND_ONLY", {})
         with Ledger.open(workspace) as old:
-            (image,) = add_pictures(old, "a")
+            _insert_as_then(old, image_id("a"))
+            (image,) = add_pictures(old, "a")  # known by now: only its place is added
             append_events(old, [answer(image, "crack", request_id="r1"), answer("b", "pit")])
             before = events_frame(old)
             with old.writing() as connection:
@@ -52,9 +55,22 @@ def test_a_workspace_of_the_first_schema_is_upgraded_without_losing_anything(
     with Ledger.open(workspace) as ledger:
         assert events_frame(ledger).equals(before)
         assert verify_chain(ledger).ok
+        assert images_frame(ledger)["brightness"].isna().all()
         assert tasks_frame(ledger)[["task_id", "purpose", "evidence"]].values.tolist() == [["t1", "review", {}]]
         assert [task.task_id for task in serve(ledger, "ann")] == ["t1"]
         decide(ledger, "ann", say("t1", "crack"))
         assert events_frame(ledger)["action"].tolist() == ["label", "label", "confirm"]
         assert verify_chain(ledger).ok
     assert not list(Path(workspace.folder).glob("*.tmp"))
+
+
+def _insert_as_then(ledger: Ledger, image: str) -> None:
+    columns = "image_id, uri, width, height, mode, bit_depth, format, size_bytes, perceptual_hash, metadata, batch"
+    with ledger.writing() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO image ({columns}, first_seen) "
+                "VALUES (:image, 'r/a.png', 4, 3, 'L', 8, 'PNG', 12, 1, '{}', 'b', '2026-01-01T00:00:00.000000Z')"
+            ),
+            {"image": image},
+        )

@@ -11,8 +11,9 @@ import torch
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound
 from domain_models.attention import AttentionKind
-from domain_models.backbones import Architecture, Classifier, build_network
+from domain_models.backbones import Architecture, Classifier, build_network, input_size_of
 from domain_models.bundled_weights import BUNDLED_PACKAGES, read_bundled_weights
+from domain_models.explanations import class_activation
 from domain_models.heads import HeadKind
 from domain_models.inference import predict_logits
 from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, load_package, save_package
@@ -20,7 +21,14 @@ from domain_models.preprocessing import Preprocessing
 from domain_models.stage_split import freeze_stages, splits_exactly
 from domain_models.timm_models import create_timm_model
 
-CNNS = ["resnet10t", "tf_efficientnet_lite0", "convnext_atto", "mobilenetv3_small_050", "regnety_002"]
+CNNS = [
+    "resnet10t",
+    "tf_efficientnet_lite0",
+    "convnext_atto",
+    "mobilenetv3_small_050",
+    "regnety_002",
+    "shufflenet_v2_x0_5",
+]
 
 
 @pytest.mark.parametrize("backbone", list(BUNDLED_PACKAGES))
@@ -84,10 +92,12 @@ def test_a_stage_that_does_not_exist_is_refused() -> None:
         )
 
 
-def package(folder: Path, head: HeadKind = HeadKind.LINEAR) -> tuple[Classifier, ModelCard]:
+def package(
+    folder: Path, head: HeadKind = HeadKind.LINEAR, backbone: str = "resnet10t"
+) -> tuple[Classifier, ModelCard]:
     torch.manual_seed(1)
     spec = Preprocessing(height=48, width=64, channels=1)
-    architecture = Architecture(backbone="resnet10t", classes=3, attention=AttentionKind.CBAM, head=head)
+    architecture = Architecture(backbone=backbone, classes=3, attention=AttentionKind.CBAM, head=head)
     network = build_network(architecture)
     torch.nn.init.normal_(network.classifier.weight)
     card = ModelCard(architecture=architecture, classes=("a", "b", "c"), preprocessing=spec, temperature=1.5)
@@ -117,6 +127,77 @@ def test_the_onnx_graph_takes_any_batch_and_agrees_with_torch(tmp_path: Path, he
             expected = network(images).numpy()
         got = session.run(None, {"images": images.numpy()})[0]
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "coatnet_pico_rw_224"])
+def test_a_transformer_is_built_for_the_size_of_the_images(tmp_path: Path, backbone: str) -> None:
+    size = input_size_of(backbone, 64, 96)
+    network = build_network(Architecture(backbone=backbone, classes=3, input_size=size)).eval()
+    torch.nn.init.normal_(network.classifier.weight, std=0.1)
+    spec = Preprocessing(height=64, width=96, channels=1)
+    card = ModelCard(architecture=network.architecture, classes=("a", "b", "c"), preprocessing=spec, temperature=1.0)
+    save_package(tmp_path, network, card)
+    images = torch.randn(3, 3, 64, 96)
+    with torch.inference_mode():
+        expected = network(images).numpy()
+        np.testing.assert_allclose(load_package(tmp_path)[0](images).numpy(), expected, rtol=1e-4, atol=1e-4)
+    session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+    if backbone.startswith("swin"):  # its maps have the channels last
+        pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 1), dtype=np.uint8)
+        heat = class_activation(network, pictures, np.array([0, 1]), spec)
+        assert heat.shape == (2, 64, 96)
+        assert heat.max() > 0
+
+
+def test_a_size_that_a_transformer_cannot_cut_is_refused() -> None:
+    assert input_size_of("resnet18", 112, 144) is None
+    with pytest.raises(BadInput, match="does not take images of 112x144 px"):
+        build_network(
+            Architecture(
+                backbone="coatnet_pico_rw_224", classes=2, input_size=input_size_of("coatnet_pico_rw_224", 112, 144)
+            )
+        )
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet10t"])
+def test_a_fine_stem_doubles_every_map_with_the_same_weights(tmp_path: Path, backbone: str) -> None:
+    plain, fine = (
+        build_network(Architecture(backbone=backbone, classes=3, fine_stem=on)).eval() for on in (False, True)
+    )
+    assert {name: value.shape for name, value in fine.state_dict().items()} == {
+        name: value.shape for name, value in plain.state_dict().items()
+    }
+    images = torch.randn(2, 3, 32, 64)
+    with torch.inference_mode():
+        coarse, doubled = (network.body.forward_features(images).shape for network in (plain, fine))
+    assert doubled[2:] == (2 * coarse[2], 2 * coarse[3])
+    card = ModelCard(
+        architecture=fine.architecture,
+        classes=("a", "b", "c"),
+        preprocessing=Preprocessing(height=32, width=64, channels=1),
+        temperature=1.0,
+    )
+    save_package(tmp_path, fine, card)
+    assert load_package(tmp_path)[0].body.forward_features(images).shape == doubled
+
+
+def test_a_stem_that_cuts_patches_stays_as_it_is() -> None:
+    with pytest.raises(
+        BadInput, match="fine_stem: the first layer of 'convnext_atto' has no stride of 2, but one of 4"
+    ):
+        build_network(Architecture(backbone="convnext_atto", classes=2, fine_stem=True))
+
+
+def test_a_shufflenet_is_packaged_and_exported_like_any_other(tmp_path: Path) -> None:
+    network, card = package(tmp_path, backbone="shufflenet_v2_x0_5")
+    session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        images = torch.randn(n, 3, card.preprocessing.height, card.preprocessing.width)
+        with torch.inference_mode():
+            expected = load_package(tmp_path)[0](images).numpy()
+        np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+    assert [channels for _, channels in network.stages] == [24, 48, 96, 192]
 
 
 def test_a_damaged_package_is_named_and_an_unfinished_one_is_none(tmp_path: Path) -> None:

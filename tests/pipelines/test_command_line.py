@@ -13,7 +13,7 @@ from tests.small_disk import small_disk as small_disk
 
 VERBS = [
     *("demo", "init", "ingest", "curate", "train", "evaluate", "promote", "rollback", "models"),
-    *("score", "report", "doctor", "labels"),
+    *("score", "report", "doctor", "labels", "queue", "simulate", "review", "retrain", "decisions", "taxonomy", "up"),
 ]
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events
-from data_contracts.ledger.images import find_images
+from data_contracts.ledger.images import find_images, images_frame
 from data_contracts.ledger.splits import split_assignments
 from data_contracts.ledger.verify import verify_chain
 from data_contracts.records import NewLabelEvent
@@ -72,6 +73,20 @@ def test_a_class_that_came_in_another_format_is_told(workspace: Workspace, tmp_p
     assert (found.attribute, found.chance) == ("file format", 0.5)
     assert found.balanced_accuracy == pytest.approx((1 + 25 / 30) / 2, abs=0.01)
     assert "all of the 25 images with BMP are 'scratch'" in report.sentences[-1]
+
+
+def test_a_class_that_was_lit_otherwise_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    images = class_folders(tmp_path / "images", {"ok": 30, "scratch": 30})
+    for path in (images / "scratch").iterdir():
+        Image.open(path).point(lambda value: value // 3).save(path)
+    take_in(workspace, images)
+    report = curate(workspace)
+    (found,) = report.shortcuts
+    assert found.attribute == "brightness"
+    assert found.balanced_accuracy > 0.9
+    assert report.sentences[-1].endswith("see that every class comes under every light.")
+    with Ledger.open(workspace) as ledger:
+        assert images_frame(ledger)["brightness"].between(0, 1).all()
 
 
 def test_files_that_differ_by_nothing_but_their_content_give_nothing_away(workspace: Workspace, tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""What a person reads after ``simulate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.command_line.figures import percent
+
+
+def summarise_simulation(report: Mapping[str, Any], console: Console) -> None:
+    """Labels needed for each target and strategy, and where the curves are."""
+    _say(
+        console,
+        f"Dataset version {report['dataset_version']}: {report['images']:,} training images; a classifier on kept "
+        f"embeddings of all of them has macro-F1 {report['full_macro_f1']:.3f} on the test images.",
+    )
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("reach")
+    table.add_column("strategy")
+    table.add_column("labels", justify="right")
+    table.add_column("share of what random needs", justify="right")
+    for item in report["needed"]:
+        share = "" if item["share_of_random"] is None else percent(item["share_of_random"])
+        if item["share_ci"] is not None:
+            low, high = item["share_ci"]
+            share += f" ({percent(low)} to {percent(high)})"
+        name = item["strategy"].replace("_", " ")
+        table.add_row(f"{percent(item['target'])} of it", name, f"{item['labels']:,.0f}", share)
+    console.print(table)
+    _say(
+        console,
+        f"{report['seeds']} seeds each; shares are geometric means with their 95% intervals. Validation labels are not "
+        "counted: every strategy has them.",
+    )
+    _say(console, f"Curves: {report['picture']}")
+    _say(console, f"Table:  {report['table']}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,35 @@
+"""The verb ``simulate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.command_line.context import JsonFlag, run_verb
+from pipelines.command_line.output import emit
+from pipelines.definitions.names import SIMULATE_NODE, Job
+
+
+def simulate(
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", metavar="NAME", help="Beside random; may be given several times. Default: mix."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, metavar="N", help="Replays of each strategy.")] = 10,
+    targets: Annotated[
+        list[float] | None,
+        typer.Option("--target", metavar="SHARE", help="Of the macro-F1 with all labels. Default: 0.95 and 0.98."),
+    ] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Replay the newest dataset version as if nothing had a label: how many labels would each strategy have needed?
+
+    Nothing in the workspace changes. Killed, the same command goes on.
+    """
+    from domain_models.selection.strategies import parse_strategy
+    from pipelines.command_line.summaries_simulate import summarise_simulation
+
+    names = [parse_strategy(name).value for name in strategies or ["mix"]]
+    config = {"strategies": names, "seeds": seeds, "targets": targets or [0.95, 0.98]}
+    emit(run_verb(Job.SIMULATE, {SIMULATE_NODE: config}).report, summarise_simulation, as_json=json_output)

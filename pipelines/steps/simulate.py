@@ -1,0 +1,264 @@
+"""What review would have cost: the newest dataset version replayed as if nothing of it were labelled.
+
+Every replay is kept in the workspace's runs, so the same command after a kill goes on where it stopped, and another
+strategy added later does not repeat those before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts.blobs import Blobs
+from data_contracts.errors import BadInput
+from data_contracts.ledger.images import images_frame
+from data_contracts.ledger.roots import registered_roots
+from data_contracts.progress import SILENT, Progress
+from data_contracts.records import DatasetVersion
+from data_contracts.vocabulary import Split
+from data_contracts.workspace import Workspace, write_atomically
+from domain_models.decision_costs import cost_matrix
+from domain_models.label_curves import (
+    LabelCurve,
+    label_counts,
+    labels_to_reach,
+    replayed,
+    share_of_random,
+)
+from domain_models.pictures.canvas import png
+from domain_models.pictures.label_curves import Band, label_curves_figure
+from domain_models.selection.pool import Pool
+from domain_models.selection.strategies import STRATEGIES, StrategyName, parse_strategy
+from domain_models.selection_arms import Judges, answered, paired_difference, score
+from pipelines.steps.dataset import load_dataset
+from pipelines.steps.embeddings import bundled_embedder, embeddings_of
+from pipelines.steps.ledger import open_ledger
+
+SIMULATION_FORMAT = 1
+"""Rises when the same replay would come out otherwise, so that old ones are not taken for new ones."""
+
+RANDOM = StrategyName.RANDOM.value
+
+
+class SimulateRequest(BaseModel):
+    """Which strategies to replay (random choice always is), with how many seeds, and which shares of the macro-F1 with
+    all labels to look for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategies: tuple[str, ...] = (StrategyName.MIX.value,)
+    seeds: int = Field(default=10, ge=2, le=1000)
+    targets: tuple[float, ...] = (0.95, 0.98)
+
+
+class Needed(BaseModel):
+    """Labels that one strategy needs for one target: the geometric mean over seeds, and as a share of random choice
+    with its 95% interval (``None`` for random choice itself)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    strategy: str
+    target: float
+    labels: float
+    share_of_random: float | None
+    share_ci: tuple[float, float] | None
+
+
+class CurvePoint(BaseModel):
+    """One strategy at one number of labels: means over seeds, macro-F1 with its 95% interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    strategy: str
+    labels: int
+    macro_f1: float
+    macro_f1_ci: tuple[float, float]
+    recall_many: float | None
+    recall_medium: float | None
+    recall_few: float | None
+    recall_few_ci: tuple[float, float] | None
+
+
+class SimulateReport(BaseModel):
+    """Labels needed and the curves; ``picture`` and ``table`` are where the workspace has them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset_version: str
+    images: int
+    seeds: int
+    full_macro_f1: float
+    needed: list[Needed]
+    curves: list[CurvePoint]
+    picture: str
+    table: str
+    seconds: float
+
+
+def simulate(workspace: Workspace, request: SimulateRequest, progress: Progress = SILENT) -> SimulateReport:
+    """Replay the newest dataset version with each strategy, and say how many labels each would have needed.
+
+    Args:
+        workspace: with a dataset version that has training, validation and test images.
+        request: what to replay.
+        progress: told of each replay.
+
+    Raises:
+        BadInput: there is no such strategy or target, or a split is empty.
+        NotFound: there is no dataset version.
+    """
+    began = time.monotonic()
+    names = list(dict.fromkeys([RANDOM, *(parse_strategy(name).value for name in request.strategies)]))
+    if not request.targets or not all(0 < target <= 1 for target in request.targets):
+        raise BadInput("A target is a share of the macro-F1 with all labels.", remedy="Give one above 0, up to 1.")
+    dataset, manifest = load_dataset(workspace)
+    pool, truth, judges, place = _scene(workspace, dataset, manifest, progress)
+    everything = np.arange(len(truth), dtype=np.int64)
+    full = score(answered(pool, everything, truth), judges)
+    counts = [int(count) for count in label_counts(len(truth), len(pool.classes))]
+    curves: dict[str, list[LabelCurve]] = {name: [] for name in names}
+    with progress.step("Replaying", total=len(names) * request.seeds) as step:
+        for seed in range(request.seeds):
+            for name in names:
+                path = place / f"{name}-{seed}.json"
+                curve = _kept(path)
+                if curve is None:
+                    curve = replayed(pool, truth, judges, STRATEGIES[StrategyName(name)], counts, seed)
+                    write_atomically(path, json.dumps(_as_lists(curve)).encode())
+                curves[name].append(curve)
+                step.advance(1, f"{name.replace('_', ' ')}, seed {seed}")
+    points = [point for name in names for point in _points(name, curves[name])]
+    table, picture = workspace.reports / f"{place.name}.csv", workspace.reports / f"{place.name}.png"
+    write_atomically(table, pd.DataFrame([point.model_dump() for point in points]).to_csv(index=False).encode())
+    write_atomically(picture, _picture(points, full, request.targets))
+    return SimulateReport(
+        dataset_version=dataset.dataset_version,
+        images=len(truth),
+        seeds=request.seeds,
+        full_macro_f1=full,
+        needed=[item for target in request.targets for item in _needed(curves, target, full)],
+        curves=points,
+        picture=str(picture),
+        table=str(table),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _scene(
+    workspace: Workspace, dataset: DatasetVersion, manifest: pd.DataFrame, progress: Progress
+) -> tuple[Pool, NDArray[np.int64], Judges, Path]:
+    """The training images without their labels, these labels, who judges, and the folder of these replays."""
+    classes = dataset.taxonomy.names
+    parts = [
+        manifest[(manifest["split"] == split.value) & (manifest["weight"] > 0)].sort_values("image_id")
+        for split in (Split.TRAIN, Split.VAL, Split.TEST)
+    ]
+    for split, part in zip(("training", "validation", "test"), parts, strict=True):
+        if part["class_index"].nunique() < 2:
+            raise BadInput(
+                f"The {split} images of dataset version {dataset.dataset_version} are not of two classes.",
+                remedy="Ingest more labelled images, then curate again.",
+            )
+    with open_ledger(workspace) as ledger:
+        embedder = bundled_embedder(images_frame(ledger), workspace.profile)
+        blobs = Blobs(registered_roots(ledger))
+    items = [(str(i), str(uri)) for part in parts for i, uri in zip(part["image_id"], part["uri"], strict=True)]
+    embeddings = embeddings_of(workspace, blobs, embedder, items, progress)
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    train, val, test = np.split(embeddings, ends)
+    train_labels, val_labels, test_labels = (part["class_index"].to_numpy(dtype=np.int64) for part in parts)
+    judging = [np.isfinite(values).all(axis=1) for values in (val, test)]
+    pool = Pool.of(
+        len(train),
+        classes=classes,
+        embeddings=train,
+        costs=cost_matrix(classes, workspace.profile.under(dataset.taxonomy).costs),
+    )
+    judges = Judges(val[judging[0]], val_labels[judging[0]], test[judging[1]], test_labels[judging[1]])
+    content = json.dumps([SIMULATION_FORMAT, dataset.dataset_version, embedder.key, pool.costs.tolist()])
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    place = workspace.runs / f"simulation-{key}"
+    place.mkdir(parents=True, exist_ok=True)
+    return pool, train_labels, judges, place
+
+
+def _as_lists(curve: LabelCurve) -> dict[str, object]:
+    thirds = {name: values.tolist() for name, values in curve.thirds.items()}
+    return {"labels": curve.labels.tolist(), "macro_f1": curve.macro_f1.tolist(), "thirds": thirds}
+
+
+def _kept(path: Path) -> LabelCurve | None:
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    thirds = {name: np.asarray(values, dtype=np.float64) for name, values in content["thirds"].items()}
+    return LabelCurve(np.asarray(content["labels"], dtype=np.int64), np.asarray(content["macro_f1"]), thirds)
+
+
+def _points(name: str, curves: list[LabelCurve]) -> list[CurvePoint]:
+    scores = np.stack([curve.macro_f1 for curve in curves])
+    thirds = {third: np.stack([curve.thirds[third] for curve in curves]) for third in curves[0].thirds}
+    nothing = np.zeros(len(curves))
+    points = []
+    for at, labels in enumerate(curves[0].labels):
+        recalls = {third: _mean(values[:, at]) for third, values in thirds.items()}
+        known = recalls["few"] is not None
+        points.append(
+            CurvePoint(
+                strategy=name,
+                labels=int(labels),
+                macro_f1=float(scores[:, at].mean()),
+                macro_f1_ci=paired_difference(scores[:, at], nothing).interval,
+                recall_many=recalls["many"],
+                recall_medium=recalls["medium"],
+                recall_few=recalls["few"],
+                recall_few_ci=paired_difference(thirds["few"][:, at], nothing).interval if known else None,
+            )
+        )
+    return points
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if np.isfinite(values).all() else None
+
+
+def _needed(curves: dict[str, list[LabelCurve]], target: float, full: float) -> list[Needed]:
+    labels = {
+        name: np.array([labels_to_reach(curve, target * full) for curve in found]) for name, found in curves.items()
+    }
+    items = []
+    for name, found in labels.items():
+        share = share_of_random(found, labels[RANDOM]) if name != RANDOM else None
+        items.append(
+            Needed(
+                strategy=name,
+                target=target,
+                labels=float(np.exp(np.log(found).mean())),
+                share_of_random=share.mean if share else None,
+                share_ci=share.interval if share else None,
+            )
+        )
+    return items
+
+
+def _picture(points: list[CurvePoint], full: float, targets: tuple[float, ...]) -> bytes:
+    names = list(dict.fromkeys(point.strategy for point in points))
+    macro_f1, few = {}, {}
+    for name in names:
+        own = [point for point in points if point.strategy == name]
+        labels = np.array([point.labels for point in own])
+        macro_f1[name] = Band(
+            labels,
+            np.array([point.macro_f1 for point in own]),
+            *np.array([point.macro_f1_ci for point in own]).T,
+        )
+        recall = np.array([np.nan if point.recall_few is None else point.recall_few for point in own])
+        few[name] = Band(labels, recall, *np.array([point.recall_few_ci or (np.nan, np.nan) for point in own]).T)
+    return png(label_curves_figure(macro_f1, few, full=full, targets=targets, baseline=RANDOM))

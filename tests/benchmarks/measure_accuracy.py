@@ -1,0 +1,322 @@
+"""Our presets and long-tail methods against what a good engineer gets from a plain fine-tune, in the same run.
+
+    python tests/benchmarks/measure_accuracy.py elpv infrared ham10000 x-sdd     three seeds of each, then the table
+    python tests/benchmarks/measure_accuracy.py elpv --seeds 1 --losses balanced_softmax
+    python tests/benchmarks/measure_accuracy.py --pool                           only the table, from what was measured
+
+For each seed a set is split by group into 64% training, 16% validation and 20% test images, and learned by
+
+- ``probe``: a linear classifier on the untouched backbone;
+- ``standard`` (or ``--preset``): the preset as it is;
+- ``plain``: the preset's backbone and input, all of it fine-tuned with cross-entropy and natural sampling, for as many
+  epochs as the preset's wall time allows; the best epoch by validation;
+- ``plain+SECOND``: each second stage on the plain run's backbone, its strength chosen on validation;
+- each of ``--losses`` (at most three), like ``plain`` but for the loss.
+
+Everything is chosen on validation; the test images are predicted once. Each seed writes
+results/accuracy-SET-PRESET-seedN.json after every method, and what is there is not measured again. Workspaces stay in
+--folder: a killed run goes on there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_sets import NAMES, BenchmarkSet, drawn, read_set
+from embedded_sets import curated_set
+from machine import machine
+from numpy.typing import NDArray
+
+from data_contracts.records import DatasetVersion
+from data_contracts.vocabulary import Split
+from data_contracts.workspace import Workspace
+from domain_models.calibrators import choose_calibration
+from domain_models.class_counts import count_columns, counts_from_sums, known_mean
+from domain_models.inference import embed
+from domain_models.intervals import bootstrap_weights, group_codes, group_sums
+from domain_models.metrics import evaluate, frequency_thirds
+from domain_models.model_package import load_package, read_card
+from domain_models.training_config import SecondStageKind, TrainingConfig
+from domain_models.training_phases import classifier_of
+from domain_models.two_stage import SECOND_STAGES, best_on_validation
+from pipelines.command_line.context import progress_on_stderr
+from pipelines.steps.candidate import CandidateReport, prepared_data
+from pipelines.steps.dataset import load_dataset
+from pipelines.steps.evaluate import train_counts
+from pipelines.steps.predictions import Predictions, predict_split
+from pipelines.steps.registry import open_registry
+from pipelines.steps.train import TrainRequest, train
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+DEFECTIVE = {"elpv": ("probably_defective", "defective")}
+"""Classes that are one side of the two-class accuracy."""
+
+PROBE = ("epochs=0", "frozen_stages=0", "cached_views=0", "probe_views=1", "second_stage=none", "cross_fit_folds=0")
+PLAIN = (
+    *("frozen_stages=0", "cached_views=0", "probe=false", "probe_views=1", "second_stage=none", "cross_fit_folds=0"),
+    *("loss=cross_entropy", "label_smoothing=0", "sampler=natural", "reweighting=none", "head=linear"),
+    *("mixup_alpha=0", "cutmix_alpha=0", "average_decay=0", "keep_batch_statistics=false", "augment=true"),
+)
+LOSSES = {
+    "balanced_softmax": ("loss=balanced_softmax",),
+    "focal": ("loss=focal", "reweighting=effective_number"),
+    "ldam": ("loss=ldam", "head=cosine", "reweighting=effective_number", "reweighting_from=0.8"),
+}
+SECONDS = (
+    SecondStageKind.LOGIT_ADJUSTMENT,
+    SecondStageKind.CLASSIFIER_RETRAINING,
+    SecondStageKind.TAU_NORMALISATION,
+    SecondStageKind.LEARNABLE_WEIGHT_SCALING,
+)
+FIGURES = ("macro_f1", "balanced_accuracy", "few", "accuracy")
+REPLICATES = 2000
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Measurement:
+    """One set, one seed: its workspace, and the file that grows with every method."""
+
+    def __init__(self, name: str, data: BenchmarkSet, seed: int, preset: str, place: Path, result: Path) -> None:
+        self.name, self.data, self.seed, self.preset, self.path = name, data, seed, preset, result
+        self.workspace = Workspace(place)
+        self.found: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {}
+        self.progress = progress_on_stderr()
+
+    def run(self, losses: list[str]) -> None:
+        """Measure what is missing."""
+        wanted = ["probe", self.preset, "plain", *(f"plain+{kind.value}" for kind in SECONDS), *losses]
+        if set(wanted) <= set(self.found.get("methods", {})):
+            return
+        curated_set(self.data, self.workspace.folder, self.seed)
+        dataset = load_dataset(self.workspace)[0]
+        self._trained(dataset, "probe", PROBE)
+        ours = self._trained(dataset, self.preset, ())
+        epochs = f"epochs={self._epochs(ours.training_seconds)}"
+        plain = self._trained(dataset, "plain", (*PLAIN, epochs, "early_stopping=1000"))
+        for kind in SECONDS:
+            self._second_stage(dataset, plain.model_version, kind)
+        for loss in losses:
+            self._trained(dataset, loss, (*PLAIN, epochs, "early_stopping=1000", *LOSSES[loss]))
+
+    def _epochs(self, seconds: float) -> int:
+        """So many plain epochs, validation included, take the preset's training time; one is trained to know."""
+        one = self._train((*PLAIN, "epochs=1"))
+        return max(1, round(seconds / one.training_seconds))
+
+    def _train(self, overrides: tuple[str, ...]) -> CandidateReport:
+        return train(
+            self.workspace, TrainRequest(preset=self.preset, overrides=overrides, seed=self.seed), self.progress
+        )
+
+    def _trained(self, dataset: DatasetVersion, method: str, overrides: tuple[str, ...]) -> CandidateReport:
+        report = self._train(overrides)
+        if method not in self.found.get("methods", {}):
+            manifest = load_dataset(self.workspace)[1]
+            with open_registry(self.workspace) as registry:
+                said = predict_split(
+                    self.workspace, registry, report.model_version, dataset, manifest, Split.TEST, self.progress
+                )
+                config = TrainingConfig.model_validate(read_card(registry.package(report.model_version)).config)
+            seconds = {"seconds": report.training_seconds, "epochs": config.epochs, "choices": report.choices}
+            self._keep(dataset, method, said, said.probabilities, seconds)
+        return report
+
+    def _second_stage(self, dataset: DatasetVersion, version: str, kind: SecondStageKind) -> None:
+        """Rebalance the plain network's classifier, calibrate it anew, judge it."""
+        method = f"plain+{kind.value}"
+        if method in self.found["methods"]:
+            return
+        manifest = load_dataset(self.workspace)[1]
+        with open_registry(self.workspace) as registry:
+            network, card = load_package(registry.package(version))
+            said = predict_split(self.workspace, registry, version, dataset, manifest, Split.TEST, self.progress)
+        spec = TrainingConfig.model_validate(card.config).preprocessing
+        judged = manifest[manifest["split"] != Split.VAL.value].replace({"split": {Split.TEST.value: Split.VAL.value}})
+        data, test = (prepared_data(self.workspace, dataset, rows, spec, self.progress) for rows in (manifest, judged))
+        train_x, val_x, test_x = (
+            embed(network, part.images, spec, progress=self.progress) for part in (data.train, data.val, test.val)
+        )
+        candidates = SECOND_STAGES[kind](classifier_of(network), train_x, data.train.labels, data.train.weights, None)
+        best, _ = best_on_validation(candidates, val_x, data.val.labels)
+        val_logits = best.classifier.logits(val_x)
+        calibration, _ = choose_calibration(val_logits, data.val.labels, groups=data.val.groups, seed=self.seed)
+        probabilities = calibration.probabilities(best.classifier.logits(test_x))
+        assert list(said.labels) == list(test.val.labels)
+        self._keep(dataset, method, said, probabilities, {"strength": best.strength})
+
+    def _keep(
+        self,
+        dataset: DatasetVersion,
+        method: str,
+        said: Predictions,
+        probabilities: NDArray[np.float64],
+        more: dict[str, Any],
+    ) -> None:
+        """Add a method to the file."""
+        classes, manifest = dataset.taxonomy.names, load_dataset(self.workspace)[1]
+        counts = train_counts(manifest, len(classes))
+        figures = evaluate(probabilities, said.labels, classes, groups=said.components, train_counts=counts)
+        if not self.found:
+            self.found = {
+                "set": self.name,
+                "seed": self.seed,
+                "preset": self.preset,
+                "classes": list(classes),
+                "train_counts": counts,
+                "labels": coded(said.labels),
+                "groups": group_codes(said.components, len(said.labels)).tolist(),
+                "machine": machine(),
+                "date": date.today().isoformat(),
+                "methods": {},
+            }
+        one = {
+            "predicted": coded(probabilities.argmax(axis=1)),
+            "accuracy": figures.accuracy,
+            "balanced_accuracy": figures.balanced_accuracy,
+            "macro_f1": figures.macro_f1,
+            "few": figures.groups.few,
+            "ece": figures.ece,
+            "ece_of_a_calibrated_model_p95": figures.ece_of_a_calibrated_model_p95,
+            "nll": figures.nll,
+        }
+        if self.name in DEFECTIVE:
+            sides = np.isin(classes, DEFECTIVE[self.name])
+            one["two_class_accuracy"] = float(
+                ((probabilities[:, sides].sum(axis=1) > 0.5) == sides[said.labels]).mean()
+            )
+        self.found["methods"][method] = one | more
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.found) + "\n")
+        shown = {key: round(value, 4) for key, value in one.items() if isinstance(value, float)}
+        print(json.dumps({"set": self.name, "seed": self.seed, "method": method, **shown}), file=sys.stderr)
+
+
+def coded(indices: NDArray[np.int64]) -> str:
+    """One character for each class index, so that a file stays small."""
+    return "".join(DIGITS[index] for index in indices)
+
+
+def decoded(text: str) -> NDArray[np.int64]:
+    """The class indices of :func:`coded`."""
+    return np.asarray([DIGITS.index(character) for character in text], dtype=np.int64)
+
+
+def replicates(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """By method and figure, float64 [1 + draws]: the figure itself, and bootstrap draws of groups, alike for all."""
+    k = len(result["classes"])
+    labels = decoded(result["labels"])
+    few = frequency_thirds(result["train_counts"])["few"]
+    columns = [count_columns(labels, decoded(result["methods"][name]["predicted"]), k) for name in methods]
+    sums = group_sums(np.hstack(columns), np.asarray(result["groups"], dtype=np.int64))
+    drawn = [np.ones((1, len(sums)))]
+    drawn += [
+        weights.astype(np.float64)
+        for weights in bootstrap_weights(len(sums), replicates=REPLICATES, seed=result["seed"])
+    ]
+    totals = np.concatenate([np.asarray(weights @ sums, dtype=np.float64) for weights in drawn])
+    found = {}
+    for number, name in enumerate(methods):
+        counts = counts_from_sums(totals[:, number * 3 * k : (number + 1) * 3 * k], k)
+        found[name] = {
+            "macro_f1": counts.macro_f1,
+            "balanced_accuracy": counts.balanced_accuracy,
+            "few": known_mean(counts.recall[:, few]),
+            "accuracy": counts.right.sum(axis=1) / counts.actual.sum(axis=1),
+        }
+    return found
+
+
+def pool(folder: Path) -> dict[str, Any]:
+    """Per set and over sets: the mean of every method over seeds, and its difference from ``plain`` with an interval.
+
+    The mean over sets is of sets with as many seeds each; ``x-sdd`` is saturated and is not in it.
+    """
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("accuracy-*-seed*.json"))]
+    results = [result for result in results if "plain" in result["methods"]]
+    table: dict[str, Any] = {}
+    drawn: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {}
+    for name in sorted({_title(result) for result in results}):
+        own = [result for result in results if _title(result) == name]
+        methods = [method for method in own[0]["methods"] if all(method in result["methods"] for result in own)]
+        each = [replicates(result, methods) for result in own]
+        drawn[name] = {
+            method: {key: np.mean([one[method][key] for one in each], axis=0) for key in FIGURES} for method in methods
+        }
+        table[name] = {
+            "seeds": len(own),
+            "methods": {method: _row(drawn[name], method) | _means(own, method) for method in methods},
+        }
+    pooled = [name for name in drawn if name in NAMES and name != "x-sdd"]
+    shared = [method for method in drawn[pooled[0]] if all(method in drawn[name] for name in pooled)] if pooled else []
+    mean = {
+        method: {key: np.mean([drawn[name][method][key] for name in pooled], axis=0) for key in FIGURES}
+        for method in shared
+    }
+    return {"sets": table, "pooled": pooled, "mean": {method: _row(mean, method) for method in mean}}
+
+
+def _title(result: dict[str, Any]) -> str:
+    return str(result["set"]) + ("" if result["preset"] == "standard" else f" ({result['preset']})")
+
+
+def _row(found: dict[str, dict[str, NDArray[np.float64]]], method: str) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key in FIGURES:
+        values = found[method][key]
+        against = values - found["plain"][key]
+        low, high = np.nanquantile(against[1:], [0.025, 0.975])
+        row[key] = float(values[0])
+        row[f"{key}_minus_plain"] = {"mean": float(against[0]), "low": float(low), "high": float(high)}
+    return row
+
+
+def _means(results: list[dict[str, Any]], method: str) -> dict[str, float | list[float]]:
+    keys = ("ece", "ece_of_a_calibrated_model_p95", "nll", "two_class_accuracy", "seconds", "epochs")
+    found: dict[str, float | list[float]] = {}
+    for key in keys:
+        values = [result["methods"][method][key] for result in results if key in result["methods"][method]]
+        if values:
+            found[key] = float(np.mean(values))
+    found["macro_f1_per_seed"] = [result["methods"][method]["macro_f1"] for result in results]
+    return found
+
+
+def main() -> None:
+    """Parse the command line, measure what is missing, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", metavar="|".join(NAMES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--losses", nargs="*", default=[], choices=sorted(LOSSES), metavar="LOSS")
+    parser.add_argument("--share", type=float, default=1.0, help="of the groups, so that a large set takes less time")
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--name", default="folder")
+    parser.add_argument("--folder", type=Path, default=HERE / "workspaces", help="of the workspaces")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--pool", action="store_true")
+    arguments = parser.parse_args()
+    if len(arguments.losses) > 3:
+        parser.error("at most three losses train in full; second stages reuse the plain run")
+    names = [arguments.name] if arguments.images else arguments.sets
+    for seed in range(0 if arguments.pool else arguments.seeds):
+        for name in names:
+            data = drawn(read_set(name, arguments.images, arguments.labels), arguments.share, seed)
+            place = arguments.folder.absolute() / f"{name}-{arguments.preset}-{seed}"
+            result = arguments.results / f"accuracy-{name}-{arguments.preset}-seed{seed}.json"
+            Measurement(name, data, seed, arguments.preset, place, result).run(arguments.losses)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    table = pool(arguments.results)
+    (arguments.results / "accuracy.json").write_text(json.dumps(table, indent=1) + "\n")
+    print(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()

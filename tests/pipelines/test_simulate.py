@@ -1,0 +1,64 @@
+"""``tailsight simulate`` on a real workspace."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from data_contracts.errors import BadInput
+from data_contracts.workspace import Workspace
+from pipelines.command_line.summaries_simulate import summarise_simulation
+from pipelines.steps.simulate import SimulateRequest, simulate
+from tests.pipelines.commands import done, tailsight
+
+
+def test_the_verb_says_how_many_labels_each_strategy_would_have_needed(curated: Path) -> None:
+    events = (curated / "tailsight.yaml").read_bytes()
+    report = done(curated, "simulate", "--strategy", "margin", "--seeds", "2", "--target", "0.9")
+    assert report["seeds"] == 2
+    assert 0.5 < report["full_macro_f1"] <= 1
+    assert [item["strategy"] for item in report["needed"]] == ["random", "margin"]
+    first, second = report["needed"]
+    assert first["share_of_random"] is None
+    assert second["share_of_random"] == pytest.approx(second["labels"] / first["labels"], rel=1e-6)
+    low, high = second["share_ci"]
+    assert low <= second["share_of_random"] <= high
+    assert {point["strategy"] for point in report["curves"]} == {"random", "margin"}
+    assert report["curves"][-1]["labels"] == report["images"]
+    assert report["curves"][-1]["macro_f1"] == pytest.approx(report["full_macro_f1"])
+    assert Path(report["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert Path(report["table"]).read_text().startswith("strategy,labels,macro_f1")
+    assert (curated / "tailsight.yaml").read_bytes() == events
+    console = Console(file=io.StringIO(), width=120)
+    summarise_simulation(report, console)
+    assert "90.0% of it" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_replays_that_are_there_are_not_repeated(curated: Path) -> None:
+    workspace = Workspace(curated)
+    first = simulate(workspace, SimulateRequest(strategies=("random",), seeds=2))
+    (folder,) = workspace.runs.glob("simulation-*")
+    kept = json.loads((folder / "random-0.json").read_text())
+    kept["macro_f1"] = [0.5 for _ in kept["macro_f1"]]
+    (folder / "random-0.json").write_text(json.dumps(kept))
+    (folder / "random-1.json").unlink()  # as after a kill
+    second = simulate(workspace, SimulateRequest(strategies=("margin",), seeds=2, targets=(0.5,)))
+    by_labels = {point.labels: point.macro_f1 for point in first.curves}
+    ends = [point for point in second.curves if point.strategy == "random"]
+    assert ends[-1].macro_f1 == pytest.approx((0.5 + by_labels[ends[-1].labels]) / 2)
+
+
+def test_mistakes_are_explained(curated: Path, tmp_path: Path) -> None:
+    answer = tailsight(curated, "simulate", "--strategy", "margni")
+    assert (answer.code, "Did you mean 'margin'?" in answer.stderr) == (2, True)
+    with pytest.raises(BadInput, match="share of the macro-F1"):
+        simulate(Workspace(curated), SimulateRequest(targets=(1.2,)))
+    empty = tmp_path / "empty"
+    done(empty, "init", "--profile", "generic")
+    answer = tailsight(empty, "simulate")
+    assert answer.code == 2
+    assert "curate" in answer.stderr
