@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ Memory = Callable[[Tensor, NDArray[np.int64]], Tensor]
 """What is added to the loss of each image so that the network remembers: logits float32 [b, k] and the positions int64
 [b] of the images to float32 [b]; see :mod:`domain_models.distillation`."""
 
+AfterEpoch = Callable[[Mapping[str, float]], None]
+"""Told of an epoch when it has ended: its row of the history."""
+
 
 @dataclass(frozen=True)
 class FineTuned:
@@ -71,6 +74,7 @@ def fine_tune(
     owner: str = "",
     progress: Progress = SILENT,
     what: str = "Training",
+    after_epoch: AfterEpoch | None = None,
 ) -> FineTuned:
     """Train in place; at the end the network has the weights of its best epoch.
 
@@ -90,6 +94,7 @@ def fine_tune(
         owner: key of configuration and data; see :mod:`~domain_models.checkpoints`.
         progress: told of each image, with loss and images per second.
         what: name of the step.
+        after_epoch: told of each epoch; may raise to end training.
     """
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,6 +120,8 @@ def fine_tune(
             run.end_epoch(loss, seconds, validate)
             if checkpoint is not None:
                 save_checkpoint(checkpoint, run.state(), owner)
+            if after_epoch is not None:
+                after_epoch(run.history[-1])
     run.take_best()
     return FineTuned(run.history, run.best_epoch, run.best_score[0], sum(row["seconds"] for row in run.history))
 

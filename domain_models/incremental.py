@@ -37,9 +37,8 @@ from domain_models.frozen_part import ViewsOnceNeeded
 from domain_models.increment_inputs import IncrementInputs
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
-from domain_models.training import training_key
 from domain_models.training_config import TrainingConfig
-from domain_models.training_data import CrossFit, TrainedModel, TrainingData
+from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import classifier_of, set_classifier
 from domain_models.two_stage import adjust_logits, best_on_validation
 

@@ -14,11 +14,15 @@ from domain_models.training_config import LossKind, SecondStageKind, TrainingCon
 
 
 class Preset(StrEnum):
-    """From the cheapest to the slowest; ``best`` has not been timed or scored yet."""
+    """From the cheapest to the slowest; ``best`` has not been timed or scored yet.
+
+    ``auto`` begins with ``standard`` and searches (:mod:`domain_models.preset_search`).
+    """
 
     QUICK = "quick"
     STANDARD = "standard"
     BEST = "best"
+    AUTO = "auto"
 
 
 class DataFacts(BaseModel):
@@ -106,6 +110,7 @@ def choose(preset: Preset, facts: DataFacts) -> tuple[TrainingConfig, list[str]]
 
     The same facts always give the same configuration: a training that is called again finds its checkpoints.
     """
+    preset = Preset.STANDARD if preset is Preset.AUTO else preset  # where the search begins
     spec, sentences = _preprocessing(preset, facts)
     base = TrainingConfig(
         device=facts.device,

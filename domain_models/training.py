@@ -12,7 +12,6 @@ Everything random follows from the seed; each epoch, phase and fold is checkpoin
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from domain_models.batches import AugmentedImages, Batches
 from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
-from domain_models.fine_tuning import FineTuned, fine_tune
+from domain_models.fine_tuning import AfterEpoch, FineTuned, fine_tune
 from domain_models.frozen_views import Views, views_of
 from domain_models.inference import embed, predict_logits
 from domain_models.kept_features import KeptFeatures
@@ -36,7 +35,7 @@ from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.stage_split import freeze_stages
 from domain_models.training_config import SecondStageKind, TrainingConfig
-from domain_models.training_data import CrossFit, TrainedModel, TrainingData
+from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import (
     Recipe,
     classifier_of,
@@ -59,6 +58,7 @@ def train(
     progress: Progress = SILENT,
     *,
     activations: Path | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> TrainedModel:
     """Train a classifier; killed at any moment and called again, it ends where an uninterrupted run ends.
 
@@ -68,31 +68,28 @@ def train(
         run_dir: holds the checkpoints of this training and of no other.
         progress: told of images, loss and speed.
         activations: cache in which maps of the frozen stages and features stay for incremental trainings.
+        after_epoch: told of each epoch of fine-tuning; may raise to end training.
 
     Raises:
         BadInput: the backbone or its weights do not exist, or do not go with the settings.
         IntegrityError: ``run_dir`` belongs to another training, or a checkpoint is damaged.
     """
     keep_freed_memory()
-    return _Training(data, config, run_dir, progress, activations).run()
-
-
-def training_key(data: TrainingData, config: TrainingConfig) -> str:
-    """16 hex digits that change with the configuration, the classes, or any image, label, weight or split."""
-    digest = hashlib.sha256(config.key.encode())
-    digest.update("\0".join(data.classes).encode())
-    for part in (data.train, data.val):
-        digest.update(b"\1" + "\0".join(part.image_ids).encode() + b"\1" + "\0".join(part.groups).encode())
-        digest.update(part.labels.tobytes() + part.weights.tobytes())
-    return digest.hexdigest()[:16]
+    return _Training(data, config, run_dir, progress, activations, after_epoch).run()
 
 
 class _Training:
     def __init__(
-        self, data: TrainingData, config: TrainingConfig, run_dir: Path, progress: Progress, activations: Path | None
+        self,
+        data: TrainingData,
+        config: TrainingConfig,
+        run_dir: Path,
+        progress: Progress,
+        activations: Path | None,
+        after_epoch: AfterEpoch | None,
     ) -> None:
         self.data, self.config, self.run_dir, self.progress = data, config, run_dir, progress
-        self.activations = activations
+        self.activations, self.after_epoch = activations, after_epoch
         self.owner = training_key(data, config)
         self.classes = len(data.classes)
         self.sentences: list[str] = []
@@ -114,13 +111,13 @@ class _Training:
             network, kept = fresh_network(config, self.classes), None
             set_classifier(network, probe_of(self.probe))
         if kept is None and self.all_features is not None:
-            plain = self.all_features[0]
-            self.learned = plain[: len(self.data.train)], plain[len(self.data.train) :]
+            count = len(self.data.train)
+            self.learned = self.all_features[0][:count], self.all_features[0][count:]
         strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
         if self.activations is not None:
-            kept_features = KeptFeatures(network, config.preprocessing, self.activations)
-            for part, features in zip((self.data.train, self.data.val), self._learned_features(network), strict=True):
-                kept_features.keep(part.image_ids, features)
+            ids = self.data.train.image_ids + self.data.val.image_ids
+            cached = KeptFeatures(network, config.preprocessing, self.activations)
+            cached.keep(ids, np.concatenate(self._learned_features(network)))
         val_logits = self._val_logits(network)
         recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, self.views, self.all_features)
         folds = self._cross_fit(recipe)
@@ -208,6 +205,7 @@ class _Training:
             checkpoint=self.run_dir / "epoch.pt",
             owner=self.owner,
             progress=self.progress,
+            after_epoch=self.after_epoch,
         )
         self.seconds += tuned.seconds
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,6 +117,16 @@ class TrainingData:
             split: LabelledImages.of_manifest(manifest[manifest["split"] == split], cache) for split in ("train", "val")
         }
         return cls(classes, parts["train"], parts["val"])
+
+
+def training_key(data: TrainingData, config: TrainingConfig) -> str:
+    """16 hex digits that change with the configuration, the classes, or any image, label, weight or split."""
+    digest = hashlib.sha256(config.key.encode())
+    digest.update("\0".join(data.classes).encode())
+    for part in (data.train, data.val):
+        digest.update(b"\1" + "\0".join(part.image_ids).encode() + b"\1" + "\0".join(part.groups).encode())
+        digest.update(part.labels.tobytes() + part.weights.tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

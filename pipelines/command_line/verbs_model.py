@@ -25,7 +25,12 @@ ModelOption = Annotated[
 
 
 def train(
-    preset: Annotated[str, typer.Option(metavar="quick|standard|best", help="How much work to spend.")] = "standard",
+    preset: Annotated[
+        str, typer.Option(metavar="quick|standard|best|auto", help="How much work to spend; auto tries settings.")
+    ] = "standard",
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.01, help="With --preset auto: how long settings are tried.")
+    ] = 60.0,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
     ] = None,
@@ -35,7 +40,8 @@ def train(
     """Train, calibrate, evaluate and register a candidate; killed, the same command goes on."""
     from pipelines.command_line.summaries_model import summarise_train
 
-    outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: {"preset": preset, "overrides": overrides or [], "seed": seed}})
+    config = {"preset": preset, "overrides": overrides or [], "seed": seed, "minutes": minutes}
+    outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: config})
     emit(outcome.report, summarise_train, as_json=json_output)
 
 

@@ -32,11 +32,12 @@ class CurateConfig(dg.Config):
 
 
 class TrainConfig(dg.Config):
-    """What to train; ``overrides`` are ``key=value`` as ``--set`` takes them."""
+    """What to train; ``overrides`` are ``key=value`` as ``--set`` takes them, ``minutes`` is for preset ``auto``."""
 
     preset: str = "standard"
     overrides: list[str] = Field(default_factory=list)
     seed: int = 0
+    minutes: float = 60.0
 
 
 class RetrainConfig(dg.Config):
@@ -108,6 +109,14 @@ class SimulateConfig(dg.Config):
     strategies: list[str] = Field(default_factory=lambda: ["mix"])
     seeds: int = 10
     targets: list[float] = Field(default_factory=lambda: [0.95, 0.98])
+
+
+class BackbonesConfig(dg.Config):
+    """Which backbones to measure (none named: all families), with which weights."""
+
+    backbones: list[str] = Field(default_factory=list)
+    weights: str = "auto"
+    seed: int = 0
 
 
 class ReportConfig(dg.Config):

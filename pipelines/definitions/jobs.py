@@ -7,7 +7,7 @@ from pipelines.definitions.assets_model import restore_previous_champion
 from pipelines.definitions.names import JOB_NODES, AssetName, Job
 from pipelines.definitions.ops_learning import approved_promotions_job, learn_from_answers_job
 from pipelines.definitions.ops_retrain import retrain_job
-from pipelines.definitions.ops_simulate import simulate_job
+from pipelines.definitions.ops_studies import backbones_job, simulate_job
 
 
 @dg.job(name=Job.ROLLBACK.value, description="Restore the previous champion.")
@@ -30,4 +30,12 @@ ASSET_JOBS = [
     for job in Job
     if all(node in set(AssetName) for node in JOB_NODES[job])
 ]
-OP_JOBS = [rollback_job, import_labels_job, retrain_job, learn_from_answers_job, approved_promotions_job, simulate_job]
+OP_JOBS = [
+    rollback_job,
+    import_labels_job,
+    retrain_job,
+    learn_from_answers_job,
+    approved_promotions_job,
+    simulate_job,
+    backbones_job,
+]

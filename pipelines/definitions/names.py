@@ -23,6 +23,7 @@ class Job(StrEnum):
     LEARN_FROM_ANSWERS = "learn_from_answers"
     APPROVED_PROMOTIONS = "carry_out_approvals"
     SIMULATE = "simulate"
+    BACKBONES = "backbones"
 
 
 class AssetName(StrEnum):
@@ -50,6 +51,9 @@ RETRAIN_NODE = "retrain_from_answers"
 SIMULATE_NODE = "replay_labels"
 """The op of the job ``simulate``."""
 
+BACKBONES_NODE = "measure_backbones"
+"""The op of the job ``backbones``."""
+
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
 
@@ -71,6 +75,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.LEARN_FROM_ANSWERS: (RETRAIN_NODE, SETTLE_NODE),
     Job.APPROVED_PROMOTIONS: (APPROVALS_NODE,),
     Job.SIMULATE: (SIMULATE_NODE,),
+    Job.BACKBONES: (BACKBONES_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -40,13 +40,17 @@ RUN_FORMAT = 3
 
 
 class TrainRequest(BaseModel):
-    """How much work to spend, single settings that differ from the preset, and the seed."""
+    """How much work to spend, single settings that differ from the preset, and the seed.
+
+    ``minutes`` is what the preset ``auto`` may spend on trying settings; overrides hold for all that it tries.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = "standard"
     overrides: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0, lt=2**32)
+    minutes: float = Field(default=60.0, gt=0)
 
 
 def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILENT) -> CandidateReport:
@@ -61,6 +65,13 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
     dataset, manifest = load_dataset(workspace)
     config, choices = plan(workspace, request, manifest, workspace.profile)
     key = run_key(dataset, config)
+    if request.preset == Preset.AUTO.value:
+        from pipelines.steps.preset_search import searched
+
+        with workspace.lock(f"search-{key}"):
+            found = searched(workspace, dataset, manifest, config, key, request.minutes, request.overrides, progress)
+        config, choices = found.config, [*choices, *found.sentences]
+        key = run_key(dataset, config)
     with workspace.lock(f"train-{key}"):
         known = registered_version(workspace, key)
         version = known

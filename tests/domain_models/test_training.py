@@ -17,9 +17,9 @@ from domain_models.checkpoints import load_checkpoint
 from domain_models.inference import ImageRows, predict_logits
 from domain_models.linear_probe import macro_f1
 from domain_models.stage_split import freeze_stages
-from domain_models.training import train, training_key
+from domain_models.training import train
 from domain_models.training_config import SecondStageKind, TrainingConfig
-from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
+from domain_models.training_data import LabelledImages, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import fresh_network
 from tests.domain_models.tiny_networks import SMALL, striped
 from tests.domain_models.tiny_networks import one_thread as one_thread

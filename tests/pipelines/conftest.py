@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.pipelines.commands import TINY, done, make_images
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker who wants it makes and all read; ``make`` is told where."""
+    place = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # of this run, and the same for all its workers
+    folder = place / name
+    with FileLock(place / f"{name}.lock"):
+        if not (place / f"{name}.made").exists():
+            folder.mkdir()
+            make(folder)
+            (place / f"{name}.made").touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three classes of textures in class folders; read only."""
-    return make_images(tmp_path_factory.mktemp("textures") / "images")
+    return made_once(tmp_path_factory, "textures", lambda folder: make_images(folder / "images")) / "images"
 
 
 @pytest.fixture(scope="session")
 def new_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A production batch without labels, one file of it damaged; read only."""
-    folder = make_images(tmp_path_factory.mktemp("production") / "batch", per_class=20, seed=99)
-    (folder / "plain" / "torn.png").write_bytes((folder / "plain" / "plain-000.png").read_bytes()[:200])
-    return folder
+
+    def make(folder: Path) -> None:
+        batch = make_images(folder / "batch", per_class=20, seed=99)
+        (batch / "plain" / "torn.png").write_bytes((batch / "plain" / "plain-000.png").read_bytes()[:200])
+
+    return made_once(tmp_path_factory, "production", make) / "batch"
 
 
 @pytest.fixture(scope="session")
 def curated_workspace(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Path:
     """init, ingest and curate done; read only."""
-    folder = tmp_path_factory.mktemp("curated") / "workspace"
-    done(folder, "init", "--profile", "generic")
-    done(folder, "ingest", str(image_folder))
-    done(folder, "curate")
-    return folder
+
+    def make(folder: Path) -> None:
+        done(folder / "workspace", "init", "--profile", "generic")
+        done(folder / "workspace", "ingest", str(image_folder))
+        done(folder / "workspace", "curate")
+
+    return made_once(tmp_path_factory, "curated", make) / "workspace"
 
 
 @pytest.fixture(scope="session")
 def promoted_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
     """A small model trained and promoted; read only."""
-    folder = tmp_path_factory.mktemp("promoted") / "workspace"
-    shutil.copytree(curated_workspace, folder)
-    done(folder, "train", *TINY)
-    done(folder, "promote", "--by", "tester", "--why", "first model")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(curated_workspace, folder / "workspace")
+        done(folder / "workspace", "train", *TINY)
+        done(folder / "workspace", "promote", "--by", "tester", "--why", "first model")
+
+    return made_once(tmp_path_factory, "promoted", make) / "workspace"
 
 
 @pytest.fixture(scope="session")
 def challenged_workspace(tmp_path_factory: pytest.TempPathFactory, promoted_workspace: Path) -> Path:
     """Champion 1 and a candidate 2; read only."""
-    folder = tmp_path_factory.mktemp("challenged") / "workspace"
-    shutil.copytree(promoted_workspace, folder)
-    done(folder, "train", *TINY, "--seed", "1")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(promoted_workspace, folder / "workspace")
+        done(folder / "workspace", "train", *TINY, "--seed", "1")
+
+    return made_once(tmp_path_factory, "challenged", make) / "workspace"
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_settings_that_do_not_exist_are_answered_with_the_nearest_and_nothing_is
     assert answer.json["error"] == {
         "what": "There is no preset 'fast'.",
         "cause": None,
-        "remedy": "Presets: quick, standard, best.",
+        "remedy": "Presets: quick, standard, best, auto.",
     }
     assert not (curated / "runs").exists()
 

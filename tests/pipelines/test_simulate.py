@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, NotFound
 from data_contracts.workspace import Workspace
-from pipelines.command_line.summaries_simulate import summarise_simulation
+from pipelines.command_line.summaries_studies import summarise_simulation
+from pipelines.steps.initialise import initialise
 from pipelines.steps.simulate import SimulateRequest, simulate
 from tests.pipelines.commands import done, tailsight
 
@@ -57,8 +58,8 @@ def test_mistakes_are_explained(curated: Path, tmp_path: Path) -> None:
     assert (answer.code, "Did you mean 'margin'?" in answer.stderr) == (2, True)
     with pytest.raises(BadInput, match="share of the macro-F1"):
         simulate(Workspace(curated), SimulateRequest(targets=(1.2,)))
-    empty = tmp_path / "empty"
-    done(empty, "init", "--profile", "generic")
-    answer = tailsight(empty, "simulate")
-    assert answer.code == 2
-    assert "curate" in answer.stderr
+    empty = Workspace(tmp_path / "empty")
+    initialise(empty, "generic")
+    with pytest.raises(NotFound) as caught:
+        simulate(empty, SimulateRequest())
+    assert "curate" in str(caught.value.remedy)

@@ -1,4 +1,4 @@
-"""What a person reads after ``simulate``."""
+"""What a person reads after ``simulate`` and ``backbones``."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def summarise_simulation(report: Mapping[str, Any], console: Console) -> None:
     )
     _say(console, f"Curves: {report['picture']}")
     _say(console, f"Table:  {report['table']}")
+
+
+def summarise_backbones(report: Mapping[str, Any], console: Console) -> None:
+    """One row for each backbone, what was left out, and where the page is."""
+    _say(console, f"Dataset version {report['dataset_version']}, input {report['width']}×{report['height']} px.")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("backbone")
+    table.add_column("weights")
+    for name in ("MB", "ms an image", "images a second", "macro-F1"):
+        table.add_column(name, justify="right")
+    for row in report["rows"]:
+        worth = "not pretrained" if row["macro_f1"] is None else f"{row['macro_f1']:.3f}"
+        speed = f"{row['milliseconds']:.1f}", f"{row['images_per_second']:,.0f}"
+        table.add_row(row["backbone"], row["weights"], f"{row['megabytes']:.1f}", *speed, worth)
+    console.print(table)
+    for name, reason in report["left_out"].items():
+        _say(console, f"Not measured: {name}. {reason}")
+    _say(console, "macro-F1: of a linear classifier on the features as they come, on the validation images.")
+    _say(console, f"Page: {report['report']}")
 
 
 def _say(console: Console, text: str) -> None:
