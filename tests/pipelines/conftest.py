@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from data_contracts.workspace import Workspace
+from pipelines.steps.curate import CurateRequest, curate
+from pipelines.steps.ingest import IngestRequest, ingest
+from pipelines.steps.initialise import initialise
 from tests.pipelines.commands import TINY, done, make_images
 
 
@@ -46,12 +50,13 @@ def new_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def curated_workspace(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Path:
-    """init, ingest and curate done; read only."""
+    """A curated data set, made by the steps themselves: the commands have tests of their own. Read only."""
 
     def make(folder: Path) -> None:
-        done(folder / "workspace", "init", "--profile", "generic")
-        done(folder / "workspace", "ingest", str(image_folder))
-        done(folder / "workspace", "curate")
+        workspace = Workspace(folder / "workspace")
+        initialise(workspace, "generic")
+        ingest(workspace, IngestRequest(images=image_folder, who="tester"))
+        curate(workspace, CurateRequest())
 
     return made_once(tmp_path_factory, "curated", make) / "workspace"
 
