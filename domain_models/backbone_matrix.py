@@ -10,11 +10,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Architecture, WeightSource, build_network, input_size_of
@@ -45,8 +45,7 @@ _SECONDS_OF_TIMING = 1.0
 _LEAST_RUNS = 5
 
 
-@dataclass(frozen=True)
-class BackboneRow:
+class BackboneRow(BaseModel):
     """One backbone on this machine.
 
     Attributes:
@@ -60,6 +59,8 @@ class BackboneRow:
         runtime: what computed them.
         macro_f1: on the validation images; ``None`` without pretrained weights.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     backbone: str
     family: str

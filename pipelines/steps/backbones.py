@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from datetime import UTC, datetime
 
@@ -35,22 +34,6 @@ class BackbonesRequest(BaseModel):
     seed: int = 0
 
 
-class BackboneEntry(BaseModel):
-    """One row; see :class:`~domain_models.backbone_matrix.BackboneRow`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    backbone: str
-    family: str
-    weights: str
-    parameters: int
-    megabytes: float
-    milliseconds: float
-    images_per_second: float
-    runtime: str
-    macro_f1: float | None
-
-
 class BackbonesReport(BaseModel):
     """The rows, those that could not be measured and why, and where the page is."""
 
@@ -59,7 +42,7 @@ class BackbonesReport(BaseModel):
     dataset_version: str
     width: int
     height: int
-    rows: list[BackboneEntry]
+    rows: list[BackboneRow]
     left_out: dict[str, str]
     report: str
     seconds: float
@@ -102,7 +85,7 @@ def backbones(workspace: Workspace, request: BackbonesRequest, progress: Progres
         dataset_version=dataset.dataset_version,
         width=usual.preprocessing.width,
         height=usual.preprocessing.height,
-        rows=[BackboneEntry.model_validate(dataclasses.asdict(row)) for row in rows],
+        rows=rows,
         left_out=left_out,
         report=str(path),
         seconds=time.monotonic() - began,

@@ -27,6 +27,7 @@ PARTS = (
     "grid.js",
     "viewer.js",
     "shell.js",
+    "empty_page.js",
     "entry.js",
 )
 """The script's parts in order. The browser gets them as one module, because a module of text cannot import others."""
@@ -69,6 +70,9 @@ def mount(frame: bytes, *, key: str, on_message: Callable[[Mapping[str, Any]], N
 
 
 def remember(cookies: Mapping[str, str | None]) -> None:
-    """Set cookies that end with the browser (``None`` deletes), so that a restarted server knows its people again."""
+    """Set cookies that end with the browser (``None`` deletes), so that a restarted server knows its people again.
+
+    This part of the page is on every page; it also asks for the page anew where the browser has cleared it.
+    """
     with st.container(key="memory"):
         _component()(key="memory-canvas", data=encode_frame({"mode": "memory", "cookies": dict(cookies)}))

@@ -100,8 +100,7 @@ class Measurement:
         ours = self._trained(dataset, self.preset, ())
         epochs = f"epochs={self._epochs(ours.training_seconds)}"
         plain = self._trained(dataset, "plain", (*PLAIN, epochs, "early_stopping=1000"))
-        for kind in SECONDS:
-            self._second_stage(dataset, plain.model_version, kind)
+        self._second_stages(dataset, plain.model_version)
         for loss in losses:
             self._trained(dataset, loss, (*PLAIN, epochs, "early_stopping=1000", *LOSSES[loss]))
 
@@ -128,10 +127,10 @@ class Measurement:
             self._keep(dataset, method, said, said.probabilities, seconds)
         return report
 
-    def _second_stage(self, dataset: DatasetVersion, version: str, kind: SecondStageKind) -> None:
-        """Rebalance the plain network's classifier, calibrate it anew, judge it."""
-        method = f"plain+{kind.value}"
-        if method in self.found["methods"]:
+    def _second_stages(self, dataset: DatasetVersion, version: str) -> None:
+        """Rebalance the plain network's classifier in each way, calibrate it anew, judge it."""
+        missing = [kind for kind in SECONDS if f"plain+{kind.value}" not in self.found["methods"]]
+        if not missing:
             return
         manifest = load_dataset(self.workspace)[1]
         with open_registry(self.workspace) as registry:
@@ -143,13 +142,16 @@ class Measurement:
         train_x, val_x, test_x = (
             embed(network, part.images, spec, progress=self.progress) for part in (data.train, data.val, test.val)
         )
-        candidates = SECOND_STAGES[kind](classifier_of(network), train_x, data.train.labels, data.train.weights, None)
-        best, _ = best_on_validation(candidates, val_x, data.val.labels)
-        val_logits = best.classifier.logits(val_x)
-        calibration, _ = choose_calibration(val_logits, data.val.labels, groups=data.val.groups, seed=self.seed)
-        probabilities = calibration.probabilities(best.classifier.logits(test_x))
         assert list(said.labels) == list(test.val.labels)
-        self._keep(dataset, method, said, probabilities, {"strength": best.strength})
+        for kind in missing:
+            candidates = SECOND_STAGES[kind](
+                classifier_of(network), train_x, data.train.labels, data.train.weights, None
+            )
+            best, _ = best_on_validation(candidates, val_x, data.val.labels)
+            val_logits = best.classifier.logits(val_x)
+            calibration, _ = choose_calibration(val_logits, data.val.labels, groups=data.val.groups, seed=self.seed)
+            probabilities = calibration.probabilities(best.classifier.logits(test_x))
+            self._keep(dataset, f"plain+{kind.value}", said, probabilities, {"strength": best.strength})
 
     def _keep(
         self,

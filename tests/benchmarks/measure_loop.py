@@ -16,16 +16,15 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmark_sets import NAMES, read_set, write_labels
 from machine import machine
 
 HERE = Path(__file__).resolve().parent
-DATA = (HERE.parents[2] / "shared" / "data").resolve()
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
 METRICS = (
     "n",
@@ -37,37 +36,6 @@ METRICS = (
     "ece_of_a_calibrated_model",
     "coverage_at_limit",
 )
-
-
-@dataclass(frozen=True)
-class BenchmarkSet:
-    """A folder of images, how it is labelled, and what must not be split."""
-
-    images: Path
-    labels: Path | None = None
-    group_column: str | None = None
-    profile: str = "generic"
-
-    @property
-    def ingest_words(self) -> list[str]:
-        """Arguments of ``ingest``."""
-        words = [str(self.images)]
-        if self.labels:
-            words += ["--labels", str(self.labels)]
-        if self.group_column:
-            words += ["--group-column", self.group_column]
-        return words
-
-
-SETS = {
-    "x-sdd": BenchmarkSet(DATA / "x-sdd" / "images"),
-    "ham10000": BenchmarkSet(
-        DATA / "ham10000-200x150" / "images", DATA / "ham10000-200x150" / "labels.csv", "lesion_id", "dermoscopy"
-    ),
-    "infrared": BenchmarkSet(
-        DATA / "infrared-solar-modules" / "images", DATA / "infrared-solar-modules" / "labels.csv"
-    ),
-}
 
 
 class PeakMemory(threading.Thread):
@@ -107,18 +75,19 @@ def run_verb(workspace: Path, *words: str) -> tuple[dict[str, Any], float, float
 
 def measure(name: str, preset: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """Run the loop on a fresh workspace and collect what it says of itself."""
-    data = SETS[name]
-    if not data.images.is_dir():
+    data = read_set(name)
+    if not data.rows:
         raise SystemExit(f"The data set {name} is not at {data.images}.")
     with tempfile.TemporaryDirectory(prefix="tailsight-loop-") as folder:
-        workspace = Path(folder)
+        workspace, labels = Path(folder) / "workspace", Path(folder) / "labels.csv"
+        write_labels(labels, data, {path: label for path, label, _ in data.rows})
         seconds: dict[str, float] = {}
         memory: dict[str, float] = {}
         answers: dict[str, dict[str, Any]] = {}
         settings = [word for override in overrides for word in ("--set", override)]
         for words in (
             ["init", "--profile", data.profile],
-            ["ingest", *data.ingest_words],
+            ["ingest", str(data.images), "--labels", str(labels), "--group-column", "group"],
             ["curate", "--seed", str(seed)],
             ["train", "--preset", preset, "--seed", str(seed), *settings],
             ["evaluate", "--model", "candidate", "--split", "test"],
@@ -147,7 +116,7 @@ def measure(name: str, preset: str, seed: int, overrides: list[str]) -> dict[str
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", choices=sorted(SETS))
+    parser.add_argument("set", choices=NAMES)
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")

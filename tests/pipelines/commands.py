@@ -16,10 +16,8 @@ from PIL import Image
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
 CLASSES = ("dots", "plain", "stripes")
 PER_CLASS = 50
-TINY = (
-    *("--preset", "quick", "--set", "preprocessing.height=32", "--set", "preprocessing.width=32"),
-    *("--set", "probe_views=1", "--set", "cross_fit_folds=0"),
-)
+TINY_SETTINGS = ("preprocessing.height=32", "preprocessing.width=32", "probe_views=1", "cross_fit_folds=0")
+TINY = ("--preset", "quick", *(word for setting in TINY_SETTINGS for word in ("--set", setting)))
 
 
 @dataclass(frozen=True)

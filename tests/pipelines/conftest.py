@@ -1,4 +1,4 @@
-"""A small real workspace, made once through the command line and copied for tests that change it."""
+"""A small real workspace, made once by the steps and copied for tests that change it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from data_contracts.workspace import Workspace
 from pipelines.steps.curate import CurateRequest, curate
 from pipelines.steps.ingest import IngestRequest, ingest
 from pipelines.steps.initialise import initialise
-from tests.pipelines.commands import TINY, done, make_images
+from pipelines.steps.promote import PromoteRequest, promote
+from pipelines.steps.train import TrainRequest, train
+from tests.pipelines.commands import TINY_SETTINGS, make_images
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -50,7 +52,7 @@ def new_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def curated_workspace(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Path:
-    """A curated data set, made by the steps themselves: the commands have tests of their own. Read only."""
+    """A curated data set, made by the steps themselves. Read only."""
 
     def make(folder: Path) -> None:
         workspace = Workspace(folder / "workspace")
@@ -66,9 +68,9 @@ def promoted_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspa
     """A small model trained and promoted; read only."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(curated_workspace, folder / "workspace")
-        done(folder / "workspace", "train", *TINY)
-        done(folder / "workspace", "promote", "--by", "tester", "--why", "first model")
+        workspace = Workspace(Path(shutil.copytree(curated_workspace, folder / "workspace")))
+        train(workspace, TrainRequest(preset="quick", overrides=TINY_SETTINGS))
+        promote(workspace, PromoteRequest(who="tester", why="first model"))
 
     return made_once(tmp_path_factory, "promoted", make) / "workspace"
 
@@ -78,8 +80,8 @@ def challenged_workspace(tmp_path_factory: pytest.TempPathFactory, promoted_work
     """Champion 1 and a candidate 2; read only."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(promoted_workspace, folder / "workspace")
-        done(folder / "workspace", "train", *TINY, "--seed", "1")
+        workspace = Workspace(Path(shutil.copytree(promoted_workspace, folder / "workspace")))
+        train(workspace, TrainRequest(preset="quick", overrides=TINY_SETTINGS, seed=1))
 
     return made_once(tmp_path_factory, "challenged", make) / "workspace"
 

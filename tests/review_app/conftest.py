@@ -12,9 +12,12 @@ from playwright.sync_api import Browser
 from data_contracts.workspace import Workspace
 from tests.review_app.inspector import Inspector
 from tests.review_app.line import add_queue, make_site
+from tests.review_app.provider import Provider
 from tests.review_app.server import AppServer
+from tests.review_app.signing_in import PEOPLE
 
 Sit = Callable[..., Inspector]
+Serve = Callable[[Workspace], AppServer]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +41,7 @@ def empty_site(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Workspace], AppServer]]:
+def serve() -> Iterator[Serve]:
     """Starts the app on a workspace; it is stopped at the end."""
     started: list[AppServer] = []
 
@@ -69,3 +72,11 @@ def sit(browser: Browser) -> Iterator[Sit]:
     yield down
     for inspector in here:
         inspector.context.close()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """An OpenID provider that knows the people of ``signing_in``."""
+    opened = Provider(PEOPLE)
+    yield opened
+    opened.close()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,74 +13,13 @@ from data_contracts.review import choices, roles, tasks
 from data_contracts.vocabulary import Action, Role, TaskState
 from data_contracts.workspace import Workspace
 from review_app.accounts import Accounts, NoAccount, account_of, read_accounts
-from tests.review_app.conftest import Sit
+from tests.review_app.conftest import Serve, Sit
 from tests.review_app.inspector import PATIENCE_MS, Inspector, events_of
-from tests.review_app.provider import CLIENT, Provider
+from tests.review_app.provider import Provider
 from tests.review_app.server import AppServer
-
-Serve = Callable[[Workspace], AppServer]
+from tests.review_app.signing_in import ANN, BEN, COOKIE_SECRET, EXAMPLE, LEA, set_up, sign_in, sign_out, write_secrets
 
 expect.set_options(timeout=PATIENCE_MS)  # signing in is several pages, and test machines are slow at times
-
-LEA = "lea@plant.example"
-ANN = "ann@plant.example"
-BEN = "ben@plant.example"
-COOKIE_SECRET = secrets.token_hex(32)
-EXAMPLE = """\
-[auth]
-redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
-cookie_secret = "COOKIE"
-client_id = "CLIENT"
-client_secret = "SECRET"
-server_metadata_url = "DISCOVERY"
-
-[tailsight]
-first_lead = "Lea@plant.example"
-"""
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    people = {
-        "lea": {"sub": "s-1", "email": LEA, "email_verified": True, "name": "Lea"},
-        "ann": {"sub": "s-2", "email": "Ann@Plant.example", "email_verified": True, "name": "Ann"},
-        "ben": {"sub": "s-3", "email": BEN, "email_verified": True, "name": "Ann"},
-        "eve": {"sub": "s-4", "email": ANN, "email_verified": False, "name": "Ann"},
-    }
-    opened = Provider(people)
-    yield opened
-    opened.close()
-
-
-def write_secrets(site: Workspace, text: str, mode: int = 0o600) -> Path:
-    folder = site.folder / ".streamlit"
-    folder.mkdir(exist_ok=True)
-    path = folder / "secrets.toml"
-    path.touch(mode=mode)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)
-    return path
-
-
-def set_up(site: Workspace, provider: Provider) -> None:
-    text = EXAMPLE.replace("COOKIE", COOKIE_SECRET).replace("CLIENT", CLIENT)
-    write_secrets(site, text.replace("SECRET", provider.client_secret).replace("DISCOVERY", provider.discovery))
-    with Ledger.open(site) as ledger:
-        roles.sign_in_account(ledger, LEA, first_lead=LEA)
-        roles.set_role(ledger, ANN, Role.READER, by=LEA)
-
-
-def sign_in(inspector: Inspector, person: str) -> None:
-    expect(inspector.page.get_by_text("Sign in to review images")).to_be_visible()
-    inspector.page.get_by_role("button", name="Sign in").click()
-    inspector.page.get_by_label("Person").fill(person)
-    inspector.page.keyboard.press("Enter")
-    inspector.page.wait_for_url(f"{inspector.server.address}/**")
-
-
-def sign_out(inspector: Inspector) -> None:
-    inspector.page.locator(".st-key-account button").click()
-    inspector.page.get_by_text("Sign out").click()
 
 
 def test_an_account_labels_under_its_own_name_and_not_after_sign_out_in_any_tab(

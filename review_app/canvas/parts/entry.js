@@ -5,7 +5,11 @@ const shells = new WeakMap();
 export default function tailsight({ data, parentElement, setTriggerValue }) {
   if (!(data instanceof Uint8Array)) return undefined;
   const header = readFrame(data);
-  if (header.mode === "memory") { remember(header.cookies); return undefined; }
+  if (header.mode === "memory") {
+    remember(header.cookies);
+    watchForAnEmptyPage((message) => setTriggerValue("message", message));
+    return undefined;
+  }
   const send = (message) => setTriggerValue("message", message);
   let shell = shells.get(parentElement);
   const identity = [header.who, header.language, header.mode, header.desk].join("/");
