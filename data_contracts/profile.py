@@ -77,7 +77,10 @@ class Limits(Section):
     """How wrong automatic decisions may be, and how sure we must be of it."""
 
     automatic_error: float = Field(default=0.05, gt=0, lt=1, description="largest share of wrong automatic decisions")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="how sure the limit must hold")
+    escape_rate: float | None = Field(
+        default=None, gt=0, lt=1, description="largest share of bad parts that pass without a person; null: no limit"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="how sure each limit must hold")
 
 
 class ReviewSettings(Section):

@@ -52,6 +52,7 @@ def incremental_config(champion: TrainingConfig, network: Classifier, *, seed: i
             "mixup_alpha": 0.0,
             "cutmix_alpha": 0.0,
             "loss": LossKind.CROSS_ENTROPY,
+            "levels": (),  # a class may be new
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT,
             "cross_fit_folds": 0,
             "reweighting": ReweightingKind.NONE,

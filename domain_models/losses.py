@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -72,6 +72,29 @@ def arcface(logits: Tensor, targets: Tensor, margin: float, scale: float) -> Ten
     return cross_entropy(scale * (true * moved + (1.0 - true) * cosine), targets)
 
 
+def hierarchical(logits: Tensor, targets: Tensor, levels: Sequence[Tensor], discount: float) -> Tensor:
+    """Cross-entropy along the path from the coarsest level to the class (Bertinetto et al., CVPR 2020, eq. 3-5).
+
+    The step from one level to the next is the log-probability of the true group given the one above it; a step weighs
+    ``exp(-discount)`` times the step above. Without a discount the steps add up to plain cross-entropy.
+
+    Args:
+        logits: float [n, k].
+        targets: float [n, k].
+        levels: int64 [k] each, the group of each class, coarsest first; see :mod:`domain_models.hierarchy`.
+        discount: 0 or more.
+    """
+    log_p = torch.log_softmax(logits, dim=1)
+    known, weight = torch.zeros_like(log_p), 1.0
+    path = torch.zeros_like(log_p)
+    for groups in levels:
+        outside = groups[:, None] != groups[None, :]
+        reached = log_p[:, None, :].masked_fill(outside, -math.inf).logsumexp(dim=2)
+        path = path + weight * (reached - known)
+        known, weight = reached, weight * math.exp(-discount)
+    return -(targets * (path + weight * (log_p - known))).sum(dim=1)
+
+
 def _true_class(targets: Tensor) -> Tensor:
     """1 for the class with the largest target, 0 for all others: float [n, k]."""
     return torch.nn.functional.one_hot(targets.argmax(dim=1), targets.shape[1]).to(targets.dtype)
@@ -111,6 +134,13 @@ def _make_arcface(config: TrainingConfig, _counts: Tensor) -> Loss:
     return lambda logits, targets: arcface(logits, targets, config.margin, COSINE_SCALE)
 
 
+def _make_hierarchical(config: TrainingConfig, _counts: Tensor) -> Loss:
+    levels = [torch.tensor(level) for level in config.levels]
+    return lambda logits, targets: hierarchical(
+        logits, targets, [level.to(logits.device) for level in levels], config.level_discount
+    )
+
+
 LOSSES: dict[LossKind, Callable[[TrainingConfig, Tensor], Loss]] = {
     LossKind.CROSS_ENTROPY: _make_cross_entropy,
     LossKind.FOCAL: _make_focal,
@@ -118,5 +148,6 @@ LOSSES: dict[LossKind, Callable[[TrainingConfig, Tensor], Loss]] = {
     LossKind.LOGIT_ADJUSTED: _make_logit_adjusted,
     LossKind.LDAM: _make_ldam,
     LossKind.ARCFACE: _make_arcface,
+    LossKind.HIERARCHICAL: _make_hierarchical,
 }
 """How each loss is made from the configuration and the training counts int64 [k]."""

@@ -6,6 +6,7 @@ from data_contracts.review.agreement import AgreementFigures
 from domain_models.evaluation import Evaluation
 from domain_models.gate import GateDecision
 from domain_models.intervals import Interval
+from domain_models.passing import PassOutcome, PassRule
 from domain_models.report import Picture, Section, Table, Tile
 from domain_models.triage import TriageOutcome, TriageRule
 
@@ -119,7 +120,11 @@ def evaluation_section(evaluation: Evaluation, pictures: tuple[Picture, ...] = (
 
 
 def triage_section(
-    rule: TriageRule, outcome: TriageOutcome | None = None, pictures: tuple[Picture, ...] = ()
+    rule: TriageRule,
+    outcome: TriageOutcome | None = None,
+    pictures: tuple[Picture, ...] = (),
+    passing: PassRule | None = None,
+    passed: PassOutcome | None = None,
 ) -> Section:
     """What is decided without a person, how wrong that is, and what is left to read."""
     sentences = list(rule.sentences)
@@ -127,6 +132,14 @@ def triage_section(
         sentences.append(
             f"On images that the rule was not set on, {share(outcome.coverage_at_limit, 0)} are decided alone and "
             f"{share(outcome.automatic_error)} of those are wrong ({between(outcome.automatic_error_ci)})."
+        )
+    if passing is not None:
+        sentences += passing.sentences
+    if passed is not None and passed.escape_rate_of_rule is not None:
+        sentences.append(
+            f"On images that the rule was not set on, {share(passed.escape_rate_of_rule)} of the bad parts pass "
+            f"({between(passed.escape_rate_of_rule_ci)}) and {share(passed.overkill_rate_of_rule)} of the good ones "
+            "do not."
         )
     return Section(title="What it decides alone", sentences=tuple(sentences), pictures=pictures)
 

@@ -28,6 +28,7 @@ class LossKind(StrEnum):
     LOGIT_ADJUSTED = "logit_adjusted"
     LDAM = "ldam"
     ARCFACE = "arcface"
+    HIERARCHICAL = "hierarchical"
 
 
 class ReweightingKind(StrEnum):
@@ -135,6 +136,10 @@ class TrainingConfig(BaseModel):
     adjustment: float = Field(default=1.0, ge=0, le=4, description="logit_adjusted: times the log class frequency")
     margin: float = Field(
         default=0.5, ge=0, le=1.5, description="ldam: of the rarest class, a cosine; arcface: an angle in radians"
+    )
+    level_discount: float = Field(default=0.5, ge=0, le=10, description="hierarchical: finer levels weigh less")
+    levels: tuple[tuple[int, ...], ...] = Field(
+        default=(), description="hierarchical: groups of the classes; the taxonomy and the pass class say them"
     )
     reweighting: ReweightingKind = ReweightingKind.NONE
     effective_number_beta: float = Field(default=0.999, ge=0, lt=1)

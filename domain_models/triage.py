@@ -143,7 +143,7 @@ def fit_triage(
 
 
 def decide(
-    probabilities: ArrayLike, rule: TriageRule, classes: Sequence[str]
+    probabilities: ArrayLike, rule: TriageRule, classes: Sequence[str], held_back: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.str_], list[str | None]]:
     """Apply a rule to predictions.
 
@@ -151,6 +151,7 @@ def decide(
         probabilities: float [n, k], calibrated.
         rule: from :func:`fit_triage`.
         classes: k names in index order.
+        held_back: bool [n], images that a person must see whatever the rule says.
 
     Returns:
         decisions: str [n], values of :class:`Decision`.
@@ -163,6 +164,7 @@ def decide(
     rare = np.zeros(len(classes), dtype=bool)
     rare[[index_of[name] for name in rule.rare_classes if name in index_of]] = True
     automatic = ~rare[predicted] & (confidence >= rule.confidence_threshold) & (margin >= rule.margin_threshold)
+    automatic &= True if held_back is None else ~held_back
     second = np.argsort(-values, axis=1, kind="stable")[:, 1]
     pair = confidence + values[np.arange(len(values)), second] >= _PAIR_SHARE
 
@@ -186,6 +188,7 @@ def measure(
     classes: Sequence[str],
     *,
     groups: Sequence[object] | ArrayLike | None = None,
+    held_back: NDArray[np.bool_] | None = None,
 ) -> TriageOutcome:
     """What a rule does on a labelled split that it was not set on.
 
@@ -195,13 +198,14 @@ def measure(
         rule: from :func:`fit_triage`.
         classes: k names in index order.
         groups: one value per image, or ``None``.
+        held_back: see :func:`decide`.
 
     Raises:
         ValueError: shapes do not match.
     """
     values, truth = _checked(probabilities, labels, len(classes))
     codes = group_codes(groups, len(truth))
-    automatic = decide(values, rule, classes)[0] == Decision.AUTO.value
+    automatic = decide(values, rule, classes, held_back)[0] == Decision.AUTO.value
     wrong = automatic & (values.argmax(axis=1) != truth)
     n, chosen = len(truth), int(automatic.sum())
     share = chosen / n if n else 0.0

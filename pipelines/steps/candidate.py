@@ -26,11 +26,12 @@ from domain_models.calibrators import choose_calibration, fitter
 from domain_models.evaluation import Evaluation
 from domain_models.image_cache import build_image_cache
 from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
+from domain_models.passing import fit_pass_rule
 from domain_models.preprocessing import Preprocessing
 from domain_models.tracking import Registry
 from domain_models.training_data import TrainedModel, TrainingData
 from domain_models.triage import fit_triage
-from pipelines.steps.decisions import card_triage
+from pipelines.steps.decisions import PASSING, card_triage
 from pipelines.steps.evaluate import figures_of
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.predictions import Predictions, image_cache_folder
@@ -147,7 +148,7 @@ def name_candidate(workspace: Workspace, version: str, key: str, *, reused: bool
         share_automatic=rule["share_automatic"],
         expected_error=rule["expected_error"],
         expected_error_ci=rule["expected_error_ci"],
-        triage_sentences=list(rule["sentences"]),
+        triage_sentences=[*rule["sentences"], *card.triage.get(PASSING, {}).get("sentences", [])],
         validation={k: validation.get(k) for name in shown for k in (name, f"{name}_ci") if k in validation},
         training_seconds=card.metrics["training_seconds"],
         images_per_second=card.metrics["images_per_second"],
@@ -189,6 +190,7 @@ def _card(
         groups=groups,
         seconds_per_image=profile.review.seconds_per_image,
     )
+    passing = fit_pass_rule(probabilities, labels, classes, profile.pass_class, profile.limits, groups=groups)
     sets = conformal.fit(probabilities, labels, coverage=profile.limits.confidence, groups=groups)
     return ModelCard(
         architecture=trained.network.architecture,
@@ -196,7 +198,7 @@ def _card(
         preprocessing=trained.config.preprocessing,
         temperature=calibration.temperature,
         calibration=calibration,
-        triage=card_triage(rule, sets),
+        triage=card_triage(rule, sets, passing),
         dataset_version=dataset.dataset_version,
         taxonomy_version=dataset.taxonomy.version,
         profile_hash=workspace.profile.content_hash,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from data_contracts.errors import IntegrityError
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule, set_names, sets
+from domain_models.passing import PassRule
 from domain_models.triage import TriageRule, decide
 from pipelines.steps.model_classes import ClassesToday
 
 if TYPE_CHECKING:  # whoever only hands decisions over needs no torch
     from domain_models.model_package import ModelCard
 
-RULE, CONFORMAL = "rule", "conformal"
+RULE, CONFORMAL, PASSING = "rule", "conformal", "passing"
 """Keys of a model card's ``triage``."""
 
 
@@ -43,6 +46,7 @@ class Decider:
     calibration: Calibration
     rule: TriageRule
     conformal: ConformalRule
+    passing: PassRule | None = None
 
     @classmethod
     def from_card(cls, card: ModelCard) -> Decider:
@@ -58,6 +62,7 @@ class Decider:
             calibration=card.calibrated_by,
             rule=TriageRule.model_validate(card.triage[RULE]),
             conformal=ConformalRule.model_validate(card.triage[CONFORMAL]),
+            passing=PassRule.model_validate(card.triage[PASSING]) if card.triage.get(PASSING) else None,
         )
 
     def decide(self, logits: NDArray[np.float32]) -> list[Decided]:
@@ -81,7 +86,7 @@ class Decider:
             now = dict(zip(today.classes, today.names, strict=True))
             # the set holds the right class as often as before, whatever was merged
             members = [list(dict.fromkeys(now[name] for name in names)) for names in members]
-        decisions, reasons = decide(probabilities, rule, classes)
+        decisions, reasons = decide(probabilities, rule, classes, self._held_back(own, probabilities, classes, today))
         ranked = np.sort(probabilities, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             entropy = -np.where(probabilities > 0, probabilities * np.log(probabilities), 0.0).sum(axis=1)
@@ -100,7 +105,23 @@ class Decider:
             for row in range(len(best))
         ]
 
+    def _held_back(
+        self,
+        own: NDArray[np.float64],
+        probabilities: NDArray[np.float64],
+        classes: Sequence[str],
+        today: ClassesToday | None,
+    ) -> NDArray[np.bool_] | None:
+        """Images that are called good without being sure enough of it, bool [n]; ``None`` where nobody set a limit."""
+        if self.passing is None:
+            return None
+        names = self.classes if today is None else today.names
+        good = dict(zip(self.classes, names, strict=True))[self.passing.pass_class]
+        called_good = np.asarray(classes)[probabilities.argmax(axis=1)] == good
+        return np.asarray(called_good & ~self.passing.passes(own, self.classes))
 
-def card_triage(rule: TriageRule, conformal: ConformalRule) -> dict[str, Any]:
+
+def card_triage(rule: TriageRule, conformal: ConformalRule, passing: PassRule | None = None) -> dict[str, Any]:
     """The rules as a model card keeps them."""
-    return {RULE: rule.model_dump(mode="json"), CONFORMAL: conformal.model_dump(mode="json")}
+    rules: dict[str, BaseModel | None] = {RULE: rule, CONFORMAL: conformal, PASSING: passing}
+    return {name: item.model_dump(mode="json") for name, item in rules.items() if item is not None}

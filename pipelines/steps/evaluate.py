@@ -15,6 +15,7 @@ from data_contracts.workspace import Workspace
 from domain_models.evaluation import Evaluation
 from domain_models.metrics import evaluate as measure_predictions
 from domain_models.model_package import read_card
+from domain_models.passing import PassOutcome, measure_passing
 from domain_models.triage import TriageOutcome
 from domain_models.triage import measure as measure_triage
 from pipelines.steps.dataset import load_dataset
@@ -47,14 +48,16 @@ class EvaluateReport(BaseModel):
     split: str
     figures: Evaluation
     triage: TriageOutcome
+    passing: PassOutcome | None = None
     remarks: list[str] = []
 
     def as_one(self) -> dict[str, Any]:
         """One flat object: the JSON of ``tailsight evaluate``."""
         return {
-            **self.model_dump(mode="json", exclude={"figures", "triage"}),
+            **self.model_dump(mode="json", exclude={"figures", "triage", "passing"}),
             **self.figures.model_dump(mode="json"),
             **self.triage.model_dump(mode="json"),
+            **(self.passing.model_dump(mode="json") if self.passing else {}),
         }
 
 
@@ -72,6 +75,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, progress: Progress 
         predictions = predict_split(workspace, registry, version, dataset, manifest, split, progress)
         card = read_card(registry.package(version))
         decider = Decider.from_card(card)
+        known = decider.passing is not None and decider.passing.pass_class in predictions.classes
+        passing = decider.passing if known else None
         with progress.step("Measuring with intervals"):
             report = EvaluateReport(
                 model_version=version,
@@ -82,6 +87,14 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, progress: Progress 
                     predictions.probabilities,
                     predictions.labels,
                     decider.rule,
+                    predictions.classes,
+                    groups=predictions.components,
+                    held_back=passing.holds_back(predictions.probabilities, predictions.classes) if passing else None,
+                ),
+                passing=measure_passing(
+                    predictions.probabilities,
+                    predictions.labels,
+                    passing,
                     predictions.classes,
                     groups=predictions.components,
                 ),

@@ -143,7 +143,7 @@ def _ledger_says(workspace: Workspace, version: str) -> tuple[GateDecision | Non
 
 def _content(findings: _Findings) -> ReportContent:
     figures, card = findings.evaluation.figures, findings.card
-    rule = Decider.from_card(card).rule
+    decider = Decider.from_card(card)
     profile = findings.workspace.profile
     gate = findings.gate
     verdict, tone = "No gate has looked at this model yet.", "plain"
@@ -153,7 +153,13 @@ def _content(findings: _Findings) -> ReportContent:
     sections = [
         evaluation_section(figures, _classification_pictures(findings)),
         _calibration(findings),
-        triage_section(rule, findings.evaluation.triage, (_coverage(findings),)),
+        triage_section(
+            decider.rule,
+            findings.evaluation.triage,
+            (_coverage(findings),),
+            decider.passing,
+            findings.evaluation.passing,
+        ),
         _errors(findings),
         _training(findings),
         _data(findings),

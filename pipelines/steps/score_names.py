@@ -24,6 +24,7 @@ from data_contracts.vocabulary import Decision
 from data_contracts.workspace import write_atomically
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
+from domain_models.passing import PassRule
 from domain_models.triage import TriageRule
 from pipelines.steps.decisions import Decider
 from pipelines.steps.model_classes import ClassesToday, classes_today
@@ -46,6 +47,7 @@ class ModelWords(BaseModel):
     taxonomy_version: int | None
     rule: TriageRule
     conformal: ConformalRule
+    passing: PassRule | None = None
 
     @classmethod
     def of(cls, card: ModelCard) -> ModelWords:
@@ -56,6 +58,7 @@ class ModelWords(BaseModel):
             taxonomy_version=card.taxonomy_version,
             rule=decider.rule,
             conformal=decider.conformal,
+            passing=decider.passing,
         )
 
     def today(self, taxonomy: Taxonomy) -> ClassesToday:
@@ -68,7 +71,7 @@ class ModelWords(BaseModel):
             return frame
         own = frame[[f"{PROBABILITY}{name}" for name in self.classes]].to_numpy(dtype=np.float64)
         readable = np.isfinite(own).all(axis=1)
-        decider = Decider(self.classes, Calibration(), self.rule, self.conformal)
+        decider = Decider(self.classes, Calibration(), self.rule, self.conformal, self.passing)
         decided = iter(decider.decide_of(own[readable], today))
         rows: list[dict[str, Any]] = []
         for known in readable:

@@ -20,10 +20,12 @@ from data_contracts.profile import Profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
+from data_contracts.taxonomy import Taxonomy
 from data_contracts.workspace import Workspace
+from domain_models.hierarchy import levels_of
 from domain_models.presets import Preset, choose, data_facts
 from domain_models.training import train as train_network
-from domain_models.training_config import TrainingConfig, with_overrides
+from domain_models.training_config import LossKind, TrainingConfig, with_overrides
 from pipelines.steps.candidate import (
     CandidateReport,
     name_candidate,
@@ -64,6 +66,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
     began = time.monotonic()
     dataset, manifest = load_dataset(workspace)
     config, choices = plan(workspace, request, manifest, workspace.profile)
+    config = with_levels(config, dataset.taxonomy, workspace.profile)
     key = run_key(dataset, config)
     if request.preset == Preset.AUTO.value:
         from pipelines.steps.preset_search import searched
@@ -117,6 +120,27 @@ def plan(
     changed = with_overrides(config, [f"seed={request.seed}", *request.overrides])
     by_hand = [f"Set by hand, instead of what the preset says: {', '.join(request.overrides)}."]
     return changed, [*choices, *(by_hand if request.overrides else [])]
+
+
+def with_levels(config: TrainingConfig, taxonomy: Taxonomy, profile: Profile) -> TrainingConfig:
+    """The configuration with the levels above the classes, where its loss asks for them.
+
+    Raises:
+        BadInput: the loss is hierarchical and there is only one level, or classes are each other's parents.
+    """
+    if config.loss is not LossKind.HIERARCHICAL:
+        return config
+    try:
+        levels = levels_of(taxonomy.active, profile.under(taxonomy).pass_class)
+    except ValueError as error:
+        raise BadInput(f"The taxonomy is no tree: {error}.", remedy="Change `parent` in the profile.") from None
+    if not levels:
+        raise BadInput(
+            "loss=hierarchical needs levels above the classes, and there are none.",
+            cause="The profile names no pass class, and no class has a parent that others share.",
+            remedy="Set `pass_class`, or `parent` of the classes, in the profile; or take another loss.",
+        )
+    return config.model_copy(update={"levels": levels})
 
 
 def activation_cache(workspace: Workspace) -> Path:

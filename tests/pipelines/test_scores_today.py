@@ -17,6 +17,7 @@ from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
+from domain_models.passing import PassRule
 from domain_models.triage import TriageRule
 from pipelines.steps.automatic_decisions import publish_scored_batches
 from pipelines.steps.curate import curate
@@ -34,14 +35,19 @@ LEAD = {"who": "lead", "why": "agreed in the weekly meeting"}
 THREE = Taxonomy(version=1, classes=tuple(TaxonomyClass(name=name) for name in ("crack", "ok", "pit")))
 
 
-def decider(*rare: str) -> Decider:
+def decider(*rare: str, passing: PassRule | None = None) -> Decider:
     facts = {"confidence_threshold": 0.8, "margin_threshold": 0.1, "limit": 0.05, "confidence_level": 0.95}
     counts = {"share_automatic": 1.0, "expected_error": 0.0, "expected_error_ci": None, "n_calibration": 9}
     more = {"n_groups": 9, "n_automatic": 9, "n_wrong": 0, "rare_classes": rare, "cold_start": False}
     figures = {"seconds_per_image": 8.0, "reader_hours_per_1000": 0.0, "sentences": ()}
     rule = TriageRule.model_validate({**facts, **counts, **more, **figures})
     conformal = ConformalRule(score="lac", threshold=0.7, coverage=0.95, n_calibration=9, n_groups=9)  # type: ignore[arg-type]
-    return Decider(("crack", "ok", "pit"), Calibration(), rule, conformal)
+    return Decider(("crack", "ok", "pit"), Calibration(), rule, conformal, passing)
+
+
+def passing_from(threshold: float) -> PassRule:
+    facts = {"pass_class": "ok", "threshold": threshold, "limit": 0.01, "confidence_level": 0.95, "n_bad": 400}
+    return PassRule.model_validate({**facts, "escaped": 0, "overkill_rate": 0.1, "sentences": ()})
 
 
 def test_merged_classes_are_decided_as_one_and_their_probabilities_are_added_up() -> None:
@@ -63,6 +69,26 @@ def test_a_merged_class_is_always_reviewed_only_if_each_of_its_parts_was() -> No
     assert decider("crack").decide_of(own)[0].reason == "rare_class"
     assert decider("crack").decide_of(own, today)[0].decision == Decision.AUTO
     assert decider("crack", "pit").decide_of(own, today)[0].reason == "rare_class"
+
+
+def test_a_part_passes_alone_only_from_the_threshold_of_the_first_level_on() -> None:
+    own = np.array([[0.02, 0.97, 0.01], [0.08, 0.9, 0.02], [0.9, 0.05, 0.05]])
+    told = decider(passing=passing_from(0.95)).decide_of(own)
+    assert [one.predicted for one in told] == ["ok", "ok", "crack"]
+    assert [one.decision for one in told] == ["auto", "review", "auto"]
+    assert [one.reason for one in told] == [None, "low_confidence", None]
+    assert [one.decision for one in decider().decide_of(own)] == ["auto", "auto", "auto"]
+
+
+def test_the_threshold_of_the_first_level_holds_under_the_names_of_today() -> None:
+    own = np.array([[0.02, 0.97, 0.01], [0.08, 0.9, 0.02], [0.0, 0.9, 0.1]])
+    strict = decider(passing=passing_from(0.95))
+    called_good = classes_today(THREE.names, 1, renamed(THREE, "ok", "good"))
+    assert [one.decision for one in strict.decide_of(own, called_good)] == ["auto", "review", "review"]
+    one_class = classes_today(THREE.names, 1, merged(THREE, ["ok", "pit"], "fine", events=0))
+    told = strict.decide_of(own, one_class)
+    assert [one.predicted for one in told] == ["fine"] * 3
+    assert [one.decision for one in told] == ["auto", "review", "review"], "set on the class as it was"
 
 
 def test_what_changed_since_the_training_is_said_in_words() -> None:
