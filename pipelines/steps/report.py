@@ -142,8 +142,7 @@ def _ledger_says(workspace: Workspace, version: str) -> tuple[GateDecision | Non
 
 
 def _content(findings: _Findings) -> ReportContent:
-    figures, card = findings.evaluation.figures, findings.card
-    decider = Decider.from_card(card)
+    figures = findings.evaluation.figures
     profile = findings.workspace.profile
     gate = findings.gate
     verdict, tone = "No gate has looked at this model yet.", "plain"
@@ -153,13 +152,7 @@ def _content(findings: _Findings) -> ReportContent:
     sections = [
         evaluation_section(figures, _classification_pictures(findings)),
         _calibration(findings),
-        triage_section(
-            decider.rule,
-            findings.evaluation.triage,
-            (_coverage(findings),),
-            decider.passing,
-            findings.evaluation.passing,
-        ),
+        _alone(findings),
         _errors(findings),
         _training(findings),
         _data(findings),
@@ -234,11 +227,11 @@ def _uncalibrated(probabilities: NDArray[np.float64], calibration: Calibration) 
     return softmax(np.log(np.clip(probabilities, 1e-300, None)) * calibration.temperature)
 
 
-def _coverage(findings: _Findings) -> Picture:
-    predictions = findings.predictions
-    rule = Decider.from_card(findings.card).rule
-    figure = coverage_figure(predictions.probabilities, predictions.labels, rule, predictions.classes)
-    return _picture(figure, "Error among automatic decisions as more are made")
+def _alone(findings: _Findings) -> Section:
+    said, found, decider = findings.predictions, findings.evaluation, Decider.from_card(findings.card)
+    figure = coverage_figure(said.probabilities, said.labels, decider.rule, said.classes)
+    picture = _picture(figure, "Error among automatic decisions as more are made")
+    return triage_section(decider.rule, found.triage, (picture,), decider.passing, found.passing)
 
 
 def _errors(findings: _Findings) -> Section:
