@@ -164,6 +164,14 @@ class Profile(Section):
             raise ValueError("two sinks have the same name; what has left is kept by it")
         return value
 
+    @model_validator(mode="after")
+    def _escapes_need_a_class_to_pass_as(self) -> Self:
+        if self.limits.escape_rate is not None and self.pass_class is None:
+            raise ValueError(
+                "limits.escape_rate bounds what wrongly passes; name the class that means 'good' in pass_class"
+            )
+        return self
+
     @field_validator("time_zone")
     @classmethod
     def _time_zone_exists(cls, value: str) -> str:

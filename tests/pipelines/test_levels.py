@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, ProfileError
 from data_contracts.workspace import Workspace
 from domain_models.model_package import read_card
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
@@ -50,3 +50,9 @@ def test_a_taxonomy_with_one_level_is_refused_before_anything_is_trained(curated
         train(Workspace(curated), TrainRequest(preset="quick", overrides=HIERARCHICAL))
     assert "pass_class" in str(refused.value)
     assert not list(Workspace(curated).runs.glob("*"))
+
+
+def test_a_limit_on_escapes_needs_a_class_to_pass_as(curated: Path) -> None:
+    set_in_profile(curated, escape_rate="0.02")
+    with pytest.raises(ProfileError, match="name the class that means 'good' in pass_class"):
+        _ = Workspace(curated).profile
