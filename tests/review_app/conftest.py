@@ -17,7 +17,7 @@ from tests.review_app.server import AppServer
 from tests.review_app.signing_in import PEOPLE
 
 Sit = Callable[..., Inspector]
-Serve = Callable[[Workspace], AppServer]
+Serve = Callable[..., AppServer]
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,8 @@ def serve() -> Iterator[Serve]:
     """Starts the app on a workspace; it is stopped at the end."""
     started: list[AppServer] = []
 
-    def start(workspace: Workspace) -> AppServer:
-        server = AppServer(workspace)
+    def start(workspace: Workspace, modules: Path | None = None) -> AppServer:
+        server = AppServer(workspace, modules)
         server.start()
         started.append(server)
         return server

@@ -26,10 +26,14 @@ def free_port() -> int:
 
 
 class AppServer:
-    """``python -m review_app.launch``; may be killed and started again on the same port."""
+    """``python -m review_app.launch``; may be killed and started again on the same port.
 
-    def __init__(self, workspace: Workspace) -> None:
+    ``modules`` is a folder whose ``sitecustomize.py`` the server runs before anything else.
+    """
+
+    def __init__(self, workspace: Workspace, modules: Path | None = None) -> None:
         self.workspace = workspace
+        self.path = os.pathsep.join(str(folder) for folder in (ROOT, modules) if folder is not None)
         self.port = free_port()
         self.log = workspace.folder / "app.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -39,7 +43,7 @@ class AppServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        environment = {**os.environ, "TAILSIGHT_WORKSPACE": str(self.workspace.folder), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "TAILSIGHT_WORKSPACE": str(self.workspace.folder), "PYTHONPATH": self.path}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "review_app.launch", "--port", str(self.port)],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from data_contracts.workspace import Workspace
@@ -17,7 +19,30 @@ const send = WebSocket.prototype.send;
 window.sent = [];
 WebSocket.prototype.send = function (data) { send.call(this, data); window.sent.push(() => send.call(this, data)); };
 """
+SLOW_PAGES = """
+import time
+from review_app import sign_in
+from review_app.screens import progress
+
+def slowly(show):
+    def shown(*given):
+        time.sleep(0.4)
+        return show(*given)
+    return shown
+
+sign_in.show, progress.show = slowly(sign_in.show), slowly(progress.show)
+"""
+"""The moment in which the page changes is long enough for a message to fall into it, on any machine."""
+
 PATIENCE_S = 40
+
+
+@pytest.fixture
+def slow_pages(tmp_path: Path) -> Path:
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW_PAGES, encoding="utf-8")
+    return folder
 
 
 def messages_sent(page: Page) -> int:
@@ -42,9 +67,9 @@ def until_one_was_late(inspector: Inspector, page: Page) -> None:
 
 
 def test_a_page_is_there_though_the_canvas_of_the_last_one_still_speaks(
-    site: Workspace, serve: Serve, sit: Sit
+    site: Workspace, serve: Serve, sit: Sit, slow_pages: Path
 ) -> None:
-    ann = sit(serve(site), None)
+    ann = sit(serve(site, slow_pages), None)
     ann.page.add_init_script(REMEMBERS_MESSAGES)
     ann.page.reload()
     ann.sign_in("Ann")
@@ -61,10 +86,10 @@ def test_a_page_is_there_though_the_canvas_of_the_last_one_still_speaks(
 
 
 def test_a_tab_asks_to_sign_in_though_its_canvas_still_speaks(
-    site: Workspace, serve: Serve, sit: Sit, provider: Provider
+    site: Workspace, serve: Serve, sit: Sit, slow_pages: Path, provider: Provider
 ) -> None:
     set_up(site, provider)
-    ann = sit(serve(site), None)
+    ann = sit(serve(site, slow_pages), None)
     sign_in(ann, "ann")
     ann.wait_for_image()
     first, other = ann.page, ann.page.context.new_page()
