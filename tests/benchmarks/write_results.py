@@ -22,7 +22,7 @@ def main() -> None:
     """Write the tables of what was measured."""
     parts = ["# Results", "", "Made by `python tests/benchmarks/write_results.py` from the files in `results/`."]
     parts += ["Brackets: 95% bootstrap intervals, whole groups drawn. Splits are by group where the set has one.", ""]
-    for title, command, lines in (_accuracy(), _loop(), _retrain(), _attention()):
+    for title, command, lines in (_accuracy(), _loop(), _retrain(), _selection(), _noise(), _triage(), _attention()):
         if lines:
             parts += [f"## {title}", "", f"`{command}`", "", *lines, ""]
     parts += ["Machines: " + "; ".join(_machines()) + ".", ""]
@@ -107,6 +107,52 @@ def _retrain() -> tuple[str, str, list[str]]:
     return "Incremental against full retraining, macro-F1", command, _table(columns, rows) if rows else []
 
 
+def _selection() -> tuple[str, str, list[str]]:
+    columns = "set|strategy|seeds|images|labels for 95% of the full data's macro-F1|of random choice's|labels for 98%"
+    columns += "|of random choice's"
+    rows = []
+    for found in _read("selection-*.json"):
+        for strategy in dict.fromkeys(one["strategy"] for one in found["needed"]):
+            cells = []
+            for one in (one for one in found["needed"] if one["strategy"] == strategy):
+                interval = one["share_ci"]
+                share = "" if one["share_of_random"] is None else f"{one['share_of_random']:.2f}"
+                cells += [
+                    f"{one['labels']:.0f}",
+                    share + (f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""),
+                ]
+            rows.append([found["set"], strategy.replace("_", " "), str(found["seeds"]), str(found["images"]), *cells])
+    return "Labels that a strategy needs", "python tests/benchmarks/measure_selection.py SET", _table(columns, rows)
+
+
+def _noise() -> tuple[str, str, list[str]]:
+    columns = "set|images|5% wrong labels|found by our order|by cleanlab's default call, same probabilities"
+    rows = []
+    for found in _read("label-noise-*.json"):
+        for kind, said in (("uniform", "any other class"), ("pairs", "the class most confused with it")):
+            shares = [f"{sum(found[kind][who]) / len(found[kind][who]):.3f}" for who in ("ours", "cleanlab")]
+            rows.append([found["set"], str(found["images"]), said, *shares])
+    title = "Wrong labels found among the first tenth of the images that are looked at"
+    return title, "python tests/benchmarks/measure_label_noise.py SET", _table(columns, rows)
+
+
+def _triage() -> tuple[str, str, list[str]]:
+    columns = "set|limit|confidence|re-splits|within the limit|decided automatically|of what hindsight allows"
+    rows = [
+        [
+            found["set"],
+            f"{found['limit']:.0%}",
+            f"{found['confidence']:.0%}",
+            str(found["resplits"]),
+            str(found["kept"]),
+            f"{found['share']:.3f}",
+            "" if found["share_of_hindsight"] is None else f"{found['share_of_hindsight']:.2f}",
+        ]
+        for found in _read("triage-*.json")
+    ]
+    return "Triage: how often the limit holds", "python tests/benchmarks/measure_triage.py SET", _table(columns, rows)
+
+
 def _attention() -> tuple[str, str, list[str]]:
     lines, seeds = [], 3
     for found in _read("attention-*.json"):
@@ -150,6 +196,7 @@ def _machines() -> list[str]:
             *_read("retrain-*-split*.json"),
             *_read("accuracy-*-seed*.json"),
             *_read("attention-*.json"),
+            *(r for kind in ("selection", "label-noise", "triage") for r in _read(f"{kind}-*.json")),
         )
     ]
     return sorted({f"{one['cpu']}, {one['cores']} cores, {one['memory_gb']} GB" for one in found})
