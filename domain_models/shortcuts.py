@@ -127,8 +127,9 @@ def _coded(values: Sequence[object]) -> tuple[NDArray[np.int64], list[str]]:
         numbers = np.asarray(values, dtype=np.float64)
         edges = np.unique(np.quantile(numbers, np.linspace(0.1, 0.9, 9)))
         codes = np.searchsorted(edges, numbers, side="right")
-        bounds = ["-inf", *(f"{edge:g}" for edge in edges), "inf"]
-        return codes.astype(np.int64), [f"{a} to {b}" for a, b in itertools.pairwise(bounds)]
+        bounds = [f"{edge:.3g}" for edge in edges]
+        between = [f"{a} to {b}" for a, b in itertools.pairwise(bounds)]
+        return codes.astype(np.int64), [f"less than {bounds[0]}", *between, f"{bounds[-1]} or more"]
     names, codes = np.unique([str(value) for value in values], return_inverse=True)
     return codes.astype(np.int64), [str(name) for name in names]
 

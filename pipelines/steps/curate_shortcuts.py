@@ -82,5 +82,5 @@ def sentence_of_shortcut(one: ShortcutReport) -> str:
     if one.telling:
         value = one.telling[0]
         share = "all" if value.share == 1 else f"{value.share:.0%}"
-        said += f": {share} of the {value.images:,} images with {value.value} are {value.label!r}"
+        said += f": {share} of the {value.images:,} images whose {one.attribute} is {value.value} are {value.label!r}"
     return f"{said}. {_ADVICE.get(one.attribute, _USUAL_ADVICE)}"

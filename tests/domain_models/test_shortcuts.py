@@ -56,3 +56,14 @@ def test_images_of_one_group_are_no_independent_witnesses() -> None:
 def test_one_value_or_one_class_tells_nothing() -> None:
     assert shortcut("file format", ["PNG"] * 9, list("aaabbbccc")) is None
     assert shortcut("file format", ["PNG", "BMP"] * 3, ["a"] * 6) is None
+
+
+def test_tenths_of_a_number_are_told_in_words_a_person_would_use() -> None:
+    chance = np.random.default_rng(0)
+    brightness = [*chance.uniform(0.1, 0.3, 100), *chance.uniform(0.4, 0.9, 100)]
+    found = shortcut("brightness", [float(value) for value in brightness], ["dark"] * 100 + ["light"] * 100, range(200))
+    assert found is not None
+    told = [value.value for value in found.telling]
+    assert any(value.startswith("less than 0.") for value in told)
+    assert any(value.endswith(" or more") for value in told)
+    assert not any("inf" in value for value in told)

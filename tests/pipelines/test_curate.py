@@ -72,7 +72,7 @@ def test_a_class_that_came_in_another_format_is_told(workspace: Workspace, tmp_p
     (found,) = report.shortcuts
     assert (found.attribute, found.chance) == ("file format", 0.5)
     assert found.balanced_accuracy == pytest.approx((1 + 25 / 30) / 2, abs=0.01)
-    assert "all of the 25 images with BMP are 'scratch'" in report.sentences[-1]
+    assert "all of the 25 images whose file format is BMP are 'scratch'" in report.sentences[-1]
 
 
 def test_a_class_that_was_lit_otherwise_is_told(workspace: Workspace, tmp_path: Path) -> None:
