@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, NotFound, UnreadableImage
 from data_contracts.profile import AugmentationSettings
 from data_contracts.progress import SILENT, Progress
 from domain_models.attention import AttentionKind
@@ -221,6 +221,8 @@ def _one(
         value = macro_f1(trained.val_logits.argmax(axis=1), data.val.labels)
     except optuna.TrialPruned:
         state = optuna.trial.TrialState.PRUNED
+    except (NotFound, UnreadableImage):  # an image that is gone is gone for every configuration
+        raise
     except BadInput as error:  # settings that do not go together, with these images
         trial.set_user_attr("refused", error.what)
         state = optuna.trial.TrialState.FAIL

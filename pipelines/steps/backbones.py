@@ -73,11 +73,16 @@ def backbones(workspace: Workspace, request: BackbonesRequest, progress: Progres
             try:
                 weights = _weights_of(name, request.weights)
                 mean, std = normalisation(name, weights)
-                spec = usual.preprocessing.model_copy(update={"mean": mean, "std": std})
-                data = prepared_data(workspace, dataset, manifest, spec, progress)
+            except TailsightError as error:
+                left_out[name] = _reason(error)
+                step.advance(1, name)
+                continue
+            spec = usual.preprocessing.model_copy(update={"mean": mean, "std": std})
+            data = prepared_data(workspace, dataset, manifest, spec, progress)  # fails for all of them or for none
+            try:
                 rows.append(measure_backbone(name, weights, spec, data, seed=request.seed, progress=progress))
             except TailsightError as error:
-                left_out[name] = " ".join(part for part in (error.what, error.remedy) if part)
+                left_out[name] = _reason(error)
             step.advance(1, name)
     path = workspace.reports / f"backbones-{dataset.dataset_version}.html"
     write_atomically(path, render_report(_content(rows, left_out, dataset.dataset_version)))
@@ -90,6 +95,10 @@ def backbones(workspace: Workspace, request: BackbonesRequest, progress: Progres
         report=str(path),
         seconds=time.monotonic() - began,
     )
+
+
+def _reason(error: TailsightError) -> str:
+    return " ".join(part for part in (error.what, error.remedy) if part)
 
 
 def _weights_of(backbone: str, weights: str) -> str:
