@@ -8,6 +8,10 @@ from data_contracts.vocabulary import ReviewReason
 from domain_models.selection.pool import UNLABELLED, Bools, Floats, Indices, Pool, Selection, take_best
 
 _SURELY = 0.5
+_LEAST = 0.01
+"""Added to both probabilities: what lies below is not told apart."""
+
+_TEMPERING = 0.25
 
 
 def suspect_labels(pool: Pool, budget: int, seed: int) -> Selection:
@@ -28,11 +32,12 @@ def conflicts(pool: Pool, budget: int, seed: int) -> Selection:
 
 
 def label_doubt(probabilities: Floats, labels: Indices) -> Floats:
-    """How much a label is doubted: NaN where it is not, else probability of the other class minus that of the label.
+    """How much a label is doubted, larger where more; NaN where it is not.
 
-    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): a label is doubted where another class is at least as
-    probable as it is, on average, for images that bear it, so that a class the model is timid about is judged by its
-    own measure; and wherever the other class is more probable by half, because wrong labels lower a class's average.
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021) says *whether*: a label is doubted where another class
+    is at least as probable as it is, on average, for images that bear it, so that a class the model is timid about is
+    judged by its own measure; and wherever the other class is more probable by half, because wrong labels lower a
+    class's average. :func:`label_suspicion` says *how much*.
 
     Args:
         probabilities: float64 [n, k]; rows with NaN are not judged.
@@ -41,12 +46,12 @@ def label_doubt(probabilities: Floats, labels: Indices) -> Floats:
     Returns:
         float64 [n].
     """
-    doubt = np.full(len(labels), np.nan)
-    judged: Bools = np.isfinite(probabilities).all(axis=1) & (labels != UNLABELLED)
-    k = probabilities.shape[1]
-    if k < 2 or not judged.any():
-        return doubt
+    suspicion = label_suspicion(probabilities, labels)
+    judged = np.flatnonzero(np.isfinite(suspicion))
+    if not len(judged):
+        return suspicion
     values, given = probabilities[judged], labels[judged]
+    k = probabilities.shape[1]
     own = values[np.arange(len(given)), given]
     sums = np.bincount(given, weights=own, minlength=k)
     counts = np.bincount(given, minlength=k)
@@ -54,6 +59,34 @@ def label_doubt(probabilities: Floats, labels: Indices) -> Floats:
     usual = np.divide(sums, counts, out=np.full(k, np.inf), where=counts > 0)
     others = np.where((values >= usual) | (values >= own[:, None] + _SURELY), values, -np.inf)
     others[np.arange(len(given)), given] = -np.inf
-    best = others.max(axis=1)
-    doubt[np.flatnonzero(judged)] = np.where(best > own, best - own, np.nan)
-    return doubt
+    suspicion[judged[others.max(axis=1) <= own]] = np.nan
+    return suspicion
+
+
+def label_suspicion(probabilities: Floats, labels: Indices) -> Floats:
+    """Log of how much more probable the likeliest other class is than the label, tempered by the label's frequency.
+
+    A classifier fitted to unequal classes says rare ones too seldom, so that right labels of a rare class would lead
+    the list; dividing by the full frequency would hide wrong ones among them. A small root of it does neither.
+
+    Args:
+        probabilities: float64 [n, k]; rows with NaN are not judged.
+        labels: int64 [n]; ``UNLABELLED`` is not judged.
+
+    Returns:
+        float64 [n]; NaN where not judged.
+    """
+    suspicion = np.full(len(labels), np.nan)
+    judged: Bools = np.isfinite(probabilities).all(axis=1) & (labels != UNLABELLED)
+    k = probabilities.shape[1]
+    if k < 2 or not judged.any():
+        return suspicion
+    values, given = probabilities[judged], labels[judged]
+    rows = np.arange(len(given))
+    own, others = values[rows, given], values.copy()
+    others[rows, given] = -np.inf
+    frequency = np.bincount(given, minlength=k) / len(given)
+    suspicion[judged] = (
+        np.log(others.max(axis=1).clip(0) + _LEAST) - np.log(own + _LEAST) + _TEMPERING * np.log(frequency[given])
+    )
+    return suspicion

@@ -4,7 +4,7 @@
 
 ``uniform``: 5% of the labels become any other class. ``pairs``: 5% become the class that a clean classifier confuses
 theirs with most. Labels are judged by classifiers that saw neither the image nor its group, on features that no label
-has shaped; the order is the one of the review queue (`suspect_labels`), then by how improbable the label is. Beside it,
+has shaped; the order is the one of the review queue (`suspect_labels`), with the undoubted after it. Beside it,
 on the same probabilities: cleanlab's default call, ordered by itself. Writes results/label-noise-SET.json.
 """
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from domain_models.class_counts import confusion_matrix
 from domain_models.label_audit import out_of_fold_probabilities
-from domain_models.selection.labels_in_doubt import label_doubt
+from domain_models.selection.labels_in_doubt import label_doubt, label_suspicion
 
 HERE = Path(__file__).resolve().parent
 NOISE = 0.05
@@ -47,10 +47,9 @@ def planted(
 
 
 def review_order(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of all images, the most doubted label first."""
-    doubt = label_doubt(probabilities, labels)
-    improbable = 1.0 - probabilities[np.arange(len(labels)), labels]
-    return np.lexsort((-improbable, -np.nan_to_num(doubt, nan=-1.0)))
+    """Positions of all images, the most doubted label first; those that nobody doubts come last."""
+    doubt, suspicion = label_doubt(probabilities, labels), label_suspicion(probabilities, labels)
+    return np.lexsort((-suspicion, np.isnan(doubt)))
 
 
 def measure(data: EmbeddedSet, kind: str, seed: int) -> dict[str, float]:
