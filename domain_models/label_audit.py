@@ -1,7 +1,7 @@
 """Predictions of labelled images by models that never saw them: what labels are held against.
 
-Three views of each image, averaged: a weakly and a strongly penalised linear classifier, and its nearest neighbours.
-They err differently, and a wrong label is what all of them doubt.
+Several judges of each image, linear classifiers from weakly to strongly penalised and its nearest neighbours, weighted
+as they predict the labels best. They err differently, and a wrong label is what all of them doubt.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ FEWEST = 20
 
 NEIGHBOURS = 20
 
-_PENALTIES = (1e-2, 1e-1)
+_PENALTIES = (1e-2, 1e-1, 3e-1)
 _NEARNESS = 8.0
 """Votes grow with the exponential of so many times the cosine: the twentieth neighbour counts less than the first."""
 
 _CHUNK = 1024
+_ROUNDS = 100
 
 
 def out_of_fold_probabilities(
@@ -38,8 +39,8 @@ def out_of_fold_probabilities(
 ) -> NDArray[np.float64]:
     """Class probabilities of each image by what the labels of other groups say.
 
-    The mean of two linear classifiers fitted to the other folds (no group on both sides) and of the votes of the
-    nearest images of other groups.
+    A mixture (:func:`mixture_weights`) of linear classifiers fitted to the other folds (no group on both sides) and of
+    the votes of the nearest images of other groups.
 
     Args:
         features: float32 [m, d]; a row with NaN is neither learned from nor judged.
@@ -56,16 +57,40 @@ def out_of_fold_probabilities(
     if len(known) < FEWEST or len(np.unique(labels[known])) < 2:
         return out
     x, y, parts = features[known], labels[known], tuple(groups[int(i)] for i in known)
-    votes = neighbour_votes(x, y, parts, classes)
+    judges = np.full((1 + len(_PENALTIES), len(known), classes), np.nan)
+    judges[0] = neighbour_votes(x, y, parts, classes)
     for train, held in group_folds(y, parts, FOLDS, seed):
         if len(np.unique(y[train])) < 2:
             continue
-        said = votes[held]
-        for penalty in _PENALTIES:
+        for number, penalty in enumerate(_PENALTIES, start=1):
             probe = fit_linear_probe(x[train], y[train], np.ones(len(train)), classes, penalty=penalty)
-            said = said + softmax(probe.logits(x[held]), 1.0)
-        out[known[held]] = said / (1 + len(_PENALTIES))
+            judges[number, held] = softmax(probe.logits(x[held]), 1.0)
+    judged = np.isfinite(judges).all(axis=(0, 2))
+    shares = mixture_weights(judges[:, judged], y[judged])
+    out[known] = np.tensordot(shares, judges, axes=1)
     return out
+
+
+def mixture_weights(judges: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The weights of a mixture of predictions under which the labels are most probable.
+
+    Expectation-maximisation (Dempster, Laird and Rubin 1977) of the weights alone; the likelihood is concave in them.
+    So few weights, and predictions of images that the judges have not seen: nothing to overfit.
+
+    Args:
+        judges: float64 [j, m, k], class probabilities by each judge.
+        labels: int64 [m].
+
+    Returns:
+        float64 [j], positive, of sum 1; equal where there is nothing to go by.
+    """
+    weights = np.full(len(judges), 1.0 / len(judges))
+    said = judges[:, np.arange(len(labels)), labels]  # [j, m]
+    said = said[:, said.max(axis=0) > 0]
+    for _ in range(_ROUNDS if said.shape[1] else 0):
+        shares = weights[:, None] * said
+        weights = (shares / shares.sum(axis=0)).mean(axis=1)
+    return weights
 
 
 def neighbour_votes(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from cifar100_long_tail import write_images
 
 from pipelines.demo_images import installed_images
 
@@ -15,11 +17,15 @@ NAMES = ("elpv", "infrared", "ham10000", "x-sdd")
 
 @dataclass(frozen=True)
 class BenchmarkSet:
-    """Images with their true labels and groups, (absolute path, label, group or "") each."""
+    """Images with their true labels and groups, (absolute path, label, group or "") each.
+
+    ``splits``: the split by path where the set's protocol gives one.
+    """
 
     rows: list[tuple[str, str, str]]
     images: Path
     profile: str
+    splits: dict[str, str] = field(default_factory=dict)
 
 
 def read_set(name: str, images: Path | None = None, labels: Path | None = None) -> BenchmarkSet:
@@ -44,6 +50,13 @@ def read_set(name: str, images: Path | None = None, labels: Path | None = None) 
     raise SystemExit(f"There is no set {name!r}: {', '.join(NAMES)}, or --images DIR --name NAME.")
 
 
+def read_cifar100_long_tail(source: Path, folder: Path) -> BenchmarkSet:
+    """CIFAR-100-LT, imbalance 100: the long-tailed training images and the whole test set, written below ``folder``."""
+    rows = write_images(source, folder)
+    splits = {path: split for path, _, split in rows}
+    return BenchmarkSet([(path, label, "") for path, label, _ in rows], folder, "generic", splits)
+
+
 def drawn(data: BenchmarkSet, share: float, split: int) -> BenchmarkSet:
     """A share of the groups, whole ones, drawn by the number of the split."""
     if share >= 1:
@@ -57,8 +70,9 @@ def write_labels(path: Path, data: BenchmarkSet, labels: dict[str, str]) -> None
     """A labels CSV ``image,label,group`` with these labels by path."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "label", "group"])
-        writer.writerows((image, labels[image], group or image) for image, _, group in data.rows)
+        writer.writerow(["image", "label", "group", *(["split"] if data.splits else [])])
+        for image, _, group in data.rows:
+            writer.writerow([image, labels[image], group or image, *([data.splits[image]] if data.splits else [])])
 
 
 def _folder_rows(folder: Path) -> list[tuple[str, str, str]]:

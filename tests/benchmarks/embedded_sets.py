@@ -57,7 +57,14 @@ def curated_set(data: BenchmarkSet, folder: Path, seed: int) -> Workspace:
         initialise(workspace, data.profile)
     table = workspace.folder / "labels.csv"
     write_labels(table, data, {path: label for path, label, _ in data.rows})
-    ingest(workspace, IngestRequest(images=data.images, labels=table, group_column="group", who="benchmark"), progress)
+    request = IngestRequest(
+        images=data.images,
+        labels=table,
+        group_column="group",
+        split_column="split" if data.splits else None,
+        who="benchmark",
+    )
+    ingest(workspace, request, progress)
     curate(workspace, CurateRequest(seed=seed, fractions=FRACTIONS), progress)
     return workspace
 

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/measure_accuracy.py elpv infrared ham10000 x-sdd     three seeds of each, then the table
     python tests/benchmarks/measure_accuracy.py elpv --seeds 1 --losses balanced_softmax
+    python tests/benchmarks/measure_accuracy.py --cifar100 FOLDER                CIFAR-100-LT (binary version)
     python tests/benchmarks/measure_accuracy.py --pool                           only the table, from what was measured
 
 For each seed a set is split by group into 64% training, 16% validation and 20% test images, and learned by
@@ -22,13 +23,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import string
 import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_sets import NAMES, BenchmarkSet, drawn, read_set
+from benchmark_sets import NAMES, BenchmarkSet, drawn, read_cifar100_long_tail, read_set
 from embedded_sets import curated_set
 from machine import machine
 from numpy.typing import NDArray
@@ -77,7 +79,7 @@ SECONDS = (
 )
 FIGURES = ("macro_f1", "balanced_accuracy", "few", "accuracy")
 REPLICATES = 2000
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+DIGITS = string.digits + string.ascii_lowercase + "".join(chr(0x100 + index) for index in range(92))
 
 
 class Measurement:
@@ -301,6 +303,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--name", default="folder")
+    parser.add_argument("--cifar100", type=Path, metavar="FOLDER", help="with train.bin and test.bin: CIFAR-100-LT")
     parser.add_argument("--folder", type=Path, default=HERE / "workspaces", help="of the workspaces")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--pool", action="store_true")
@@ -308,9 +311,13 @@ def main() -> None:
     if len(arguments.losses) > 3:
         parser.error("at most three losses train in full; second stages reuse the plain run")
     names = [arguments.name] if arguments.images else arguments.sets
+    names += ["cifar100-lt"] if arguments.cifar100 else []
     for seed in range(0 if arguments.pool else arguments.seeds):
         for name in names:
-            data = drawn(read_set(name, arguments.images, arguments.labels), arguments.share, seed)
+            if name == "cifar100-lt":
+                data = read_cifar100_long_tail(arguments.cifar100, arguments.folder.absolute() / "cifar100-lt-images")
+            else:
+                data = drawn(read_set(name, arguments.images, arguments.labels), arguments.share, seed)
             place = arguments.folder.absolute() / f"{name}-{arguments.preset}-{seed}"
             result = arguments.results / f"accuracy-{name}-{arguments.preset}-seed{seed}.json"
             Measurement(name, data, seed, arguments.preset, place, result).run(arguments.losses)
