@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from data_contracts.taxonomy import TaxonomyClass
 
 PASS, FAIL = "pass", "fail"
@@ -46,18 +43,6 @@ def levels_of(classes: Sequence[TaxonomyClass], pass_class: str | None) -> tuple
         if 1 < len(numbers) < len(classes) and level not in found:
             found.append(level)
     return tuple(found)
-
-
-def group_probabilities(probabilities: NDArray[np.float64], level: Level) -> NDArray[np.float64]:
-    """The probability of each group of a level, float64 [n, groups]: the sum over its classes.
-
-    Args:
-        probabilities: float64 [n, k].
-        level: [k].
-    """
-    members = np.zeros((len(level), max(level) + 1))
-    members[np.arange(len(level)), level] = 1.0
-    return np.asarray(probabilities @ members, dtype=np.float64)
 
 
 def _path(item: TaxonomyClass, by_name: dict[str, TaxonomyClass]) -> tuple[str, ...]:

@@ -52,10 +52,12 @@ def review_order(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
     return np.lexsort((-suspicion, np.isnan(doubt)))
 
 
-def measure(data: EmbeddedSet, kind: str, seed: int) -> dict[str, float]:
-    """Share of the planted errors among the first tenth, by our order and by cleanlab's."""
+def measure(data: EmbeddedSet, clean: NDArray[np.float64], kind: str, seed: int) -> dict[str, float]:
+    """Share of the planted errors among the first tenth, by our order and by cleanlab's.
+
+    ``clean``: float64 [n, k], what judges of the labels without planted errors say; it decides who is confused.
+    """
     k = len(data.classes)
-    clean = out_of_fold_probabilities(data.embeddings, data.labels, data.groups, k, seed=seed)
     confusion = confusion_matrix(data.labels, clean.argmax(axis=1), k)
     np.fill_diagonal(confusion, -1)
     labels, wrong = planted(data.labels, confusion.argmax(axis=1), kind, seed)
@@ -80,8 +82,13 @@ def main() -> None:
     for name in arguments.sets:
         data = embedded_set(read_set(name), arguments.folder / f"{name}-embedded")
         found: dict[str, Any] = {"set": name, "images": len(data.labels), "noise": NOISE, "reviewed": REVIEWED}
+        k = len(data.classes)
+        clean = [
+            out_of_fold_probabilities(data.embeddings, data.labels, data.groups, k, seed=seed)
+            for seed in range(arguments.seeds)
+        ]
         for kind in KINDS:
-            runs = [measure(data, kind, seed) for seed in range(arguments.seeds)]
+            runs = [measure(data, clean[seed], kind, seed) for seed in range(arguments.seeds)]
             found[kind] = {key: [run[key] for run in runs] for key in runs[0]}
             means = {key: round(float(np.mean(values)), 4) for key, values in found[kind].items()}
             print(json.dumps({"set": name, "kind": kind, **means}), file=sys.stderr)

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from data_contracts.taxonomy import TaxonomyClass
-from domain_models.hierarchy import group_probabilities, levels_of
+from domain_models.hierarchy import levels_of
 from domain_models.losses import cross_entropy, hierarchical
 
 
@@ -34,11 +34,6 @@ def test_a_flat_taxonomy_has_no_levels_and_two_classes_are_pass_and_fail_already
 def test_classes_that_are_each_others_parents_are_no_tree() -> None:
     with pytest.raises(ValueError, match="each other's parents"):
         levels_of(classes(("a", "b"), ("b", "a")), None)
-
-
-def test_a_group_is_as_probable_as_its_classes_together() -> None:
-    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    assert_allclose(group_probabilities(probabilities, (0, 1, 1)), [[0.5, 0.5], [0.1, 0.9]])
 
 
 def test_the_loss_by_hand() -> None:
