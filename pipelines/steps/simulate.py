@@ -41,7 +41,7 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.embeddings import bundled_embedder, embeddings_of
 from pipelines.steps.ledger import open_ledger
 
-SIMULATION_FORMAT = 1
+SIMULATION_FORMAT = 2
 """Rises when the same replay would come out otherwise, so that old ones are not taken for new ones."""
 
 RANDOM = StrategyName.RANDOM.value

@@ -233,7 +233,7 @@ def test_the_default_mix_asks_for_a_little_of_everything_from_its_beginning() ->
     pool = make_pool(1000, unknown=0.0, grouped=False)
     chosen = STRATEGIES[StrategyName.MIX](pool, 100, 0)
     kinds = {reason.partition(":")[0] for reason in chosen.reasons}
-    assert kinds >= {"confused_pair", "rare_class", "novelty", "conflict"}
+    assert kinds >= {"confused_pair", "suspect_label", "novelty", "conflict"}
     assert {reason.partition(":")[0] for reason in chosen.reasons[:20]} == kinds
     assert sum(item.share for item in MIX) == pytest.approx(1)
 
