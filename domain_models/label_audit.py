@@ -1,7 +1,8 @@
 """Predictions of labelled images by models that never saw them: what labels are held against.
 
-Several judges of each image, linear classifiers from weakly to strongly penalised and its nearest neighbours, weighted
-as they predict the labels best. They err differently, and a wrong label is what all of them doubt.
+Several judges of each image (its nearest neighbours, and classifiers on its features as they are, power-normalised, and
+by a kernel) are weighted as they predict the labels best. They err differently, and a wrong label is what all of them
+doubt.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ FEWEST = 20
 
 NEIGHBOURS = 20
 
-_PENALTIES = (1e-2, 1e-1, 3e-1)
+_KERNEL_AXES = 128
+_KERNEL_FEATURES = 2048
+_KERNEL_WIDTH = 0.5
 _NEARNESS = 8.0
 """Votes grow with the exponential of so many times the cosine: the twentieth neighbour counts less than the first."""
 
@@ -39,8 +42,8 @@ def out_of_fold_probabilities(
 ) -> NDArray[np.float64]:
     """Class probabilities of each image by what the labels of other groups say.
 
-    A mixture (:func:`mixture_weights`) of linear classifiers fitted to the other folds (no group on both sides) and of
-    the votes of the nearest images of other groups.
+    A mixture (:func:`mixture_weights`) of classifiers fitted to the other folds (no group on both sides) and of the
+    votes of the nearest images of other groups.
 
     Args:
         features: float32 [m, d]; a row with NaN is neither learned from nor judged.
@@ -57,18 +60,51 @@ def out_of_fold_probabilities(
     if len(known) < FEWEST or len(np.unique(labels[known])) < 2:
         return out
     x, y, parts = features[known], labels[known], tuple(groups[int(i)] for i in known)
-    judges = np.full((1 + len(_PENALTIES), len(known), classes), np.nan)
+    views = _views(x, seed)
+    judges = np.full((1 + len(views), len(known), classes), np.nan)
     judges[0] = neighbour_votes(x, y, parts, classes)
     for train, held in group_folds(y, parts, FOLDS, seed):
         if len(np.unique(y[train])) < 2:
             continue
-        for number, penalty in enumerate(_PENALTIES, start=1):
-            probe = fit_linear_probe(x[train], y[train], np.ones(len(train)), classes, penalty=penalty)
-            judges[number, held] = softmax(probe.logits(x[held]), 1.0)
+        for number, (view, penalty) in enumerate(views, start=1):
+            probe = fit_linear_probe(view[train], y[train], np.ones(len(train)), classes, penalty=penalty)
+            judges[number, held] = softmax(probe.logits(view[held]), 1.0)
     judged = np.isfinite(judges).all(axis=(0, 2))
     shares = mixture_weights(judges[:, judged], y[judged])
     out[known] = np.tensordot(shares, judges, axes=1)
     return out
+
+
+def _views(features: NDArray[np.float32], seed: int) -> list[tuple[NDArray[np.float32], float]]:
+    """What the classifiers see of features float32 [m, d], each float32 [m, any], with the weight penalty of each."""
+    powered = np.sign(features) * np.sqrt(np.abs(features))  # Perronnin, Sánchez and Mensink, ECCV 2010
+    return [(features, 1e-2), (features, 1e-1), (powered, 1e-1), (kernel_features(features, seed), 1e-2)]
+
+
+def kernel_features(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Random Fourier features: products of rows approximate a Gaussian kernel (Rahimi and Recht, NeurIPS 2007).
+
+    The kernel is that of the leading principal axes, half whitened, with a mean squared length of 1.
+
+    Args:
+        features: float32 [m, d], finite.
+        seed: draws the frequencies.
+
+    Returns:
+        float32 [m, 2048].
+    """
+    place = features - features.mean(axis=0)
+    covariance = place.T.astype(np.float64) @ place / len(place)
+    variance, axes = np.linalg.eigh(covariance)
+    leading = slice(-min(_KERNEL_AXES, len(variance)), None)
+    scale = np.maximum(variance[leading], 1e-12 * max(float(variance[-1]), 1e-12)) ** -0.25
+    place = place @ (axes[:, leading] * scale)
+    place /= max(float(np.sqrt((place**2).sum(axis=1).mean())), 1e-12)
+    chance = np.random.default_rng([seed, place.shape[1]])
+    frequencies = chance.normal(0.0, np.sqrt(2 * _KERNEL_WIDTH), (place.shape[1], _KERNEL_FEATURES))
+    phases = chance.uniform(0, 2 * np.pi, _KERNEL_FEATURES)
+    waves = np.cos(place.astype(np.float32) @ frequencies.astype(np.float32) + phases.astype(np.float32))
+    return np.asarray(np.sqrt(2 / _KERNEL_FEATURES) * waves, dtype=np.float32)
 
 
 def mixture_weights(judges: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:

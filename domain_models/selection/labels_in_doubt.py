@@ -11,7 +11,7 @@ _SURELY = 0.5
 _LEAST = 0.01
 """Added to both probabilities: what lies below is not told apart."""
 
-_TEMPERING = 0.1
+_TEMPERING = 0.15
 
 
 def suspect_labels(pool: Pool, budget: int, seed: int) -> Selection:

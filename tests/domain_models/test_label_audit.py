@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domain_models.label_audit import mixture_weights, neighbour_votes, out_of_fold_probabilities
+from domain_models.label_audit import (
+    kernel_features,
+    mixture_weights,
+    neighbour_votes,
+    out_of_fold_probabilities,
+)
 from domain_models.selection.labels_in_doubt import label_doubt, label_suspicion
 
 
@@ -82,3 +87,16 @@ def test_the_better_judge_weighs_more_and_the_mixture_is_the_most_probable_one()
     likelihood = [np.log((1 - share) * own[0] + share * own[1]).sum() for share in grid]
     assert weights[1] == pytest.approx(grid[int(np.argmax(likelihood))], abs=0.02)
     assert mixture_weights(judges[:, :0], labels[:0]) == pytest.approx([0.5, 0.5])
+
+
+def test_products_of_kernel_features_are_the_gaussian_kernel() -> None:
+    chance = np.random.default_rng(4)
+    features = chance.normal(0, 1, (50, 3)).astype(np.float32)
+    centred = features - features.mean(axis=0)
+    variance, axes = np.linalg.eigh(centred.T @ centred / 50)
+    place = centred @ axes * variance**-0.25
+    place /= np.sqrt((place**2).sum(axis=1).mean())
+    squared = ((place[:, None] - place[None]) ** 2).sum(axis=2)
+    found = kernel_features(features, 0)
+    assert np.abs(found @ found.T - np.exp(-0.5 * squared)).max() < 0.1
+    assert np.isfinite(kernel_features(np.ones((30, 3), dtype=np.float32), 0)).all()
