@@ -25,8 +25,9 @@ from data_contracts.vocabulary import ConflictKind, ReviewReason, Split, Subject
 from data_contracts.workspace import Workspace
 from domain_models.decision_costs import cost_matrix
 from domain_models.label_audit import out_of_fold_probabilities
+from domain_models.selection.mapped_embeddings import Embeddings, blocks_of
 from domain_models.selection.pool import UNLABELLED, Pool
-from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of
+from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of, mapped_embeddings_of
 from pipelines.steps.queue_model import RoundModel, confusion_today
 from pipelines.steps.queue_scores import ScoredBatches
 from pipelines.steps.score_parts import PROBABILITY
@@ -90,7 +91,7 @@ def build_pool(
     unshaped = bundled_embedder(images, workspace.profile)
     embedder = unshaped if model is None else model.embedder
     items = list(zip(images["image_id"], images["uri"], strict=True))
-    embeddings = embeddings_of(workspace, blobs, embedder, items, progress)
+    embeddings = mapped_embeddings_of(workspace, blobs, embedder, items, progress)
     labels = _label_codes(images, taxonomy)
     given = np.flatnonzero(labels != UNLABELLED)
     # A network that learned these labels agrees with the wrong ones too; the backbone as it came does not.
@@ -165,20 +166,23 @@ def _probabilities(
     images: pd.DataFrame,
     scored: ScoredBatches,
     model: RoundModel | None,
-    embeddings: NDArray[np.float32],
+    embeddings: Embeddings,
     taxonomy: Taxonomy,
 ) -> NDArray[np.float64]:
     """float64 [n, k]: what scores say, else what the model says; NaN where neither does."""
     values = np.full((len(images), len(taxonomy.names)), np.nan)
     if not taxonomy.names:
         return values
-    if model is not None:
-        values = model.probabilities(embeddings) @ model.shares(taxonomy)
+    known = np.zeros(len(images), dtype=bool)
     if len(scored.frame):
         columns = [f"{PROBABILITY}{name}" for name in scored.classes]
         said = scored.frame.set_index("image_id")[columns].reindex(images["image_id"]).to_numpy(dtype=np.float64)
         known = np.isfinite(said).all(axis=1)
         values[known] = said[known] @ scored.shares(taxonomy)
+    if model is not None:
+        shares = model.shares(taxonomy)
+        for rows in blocks_of(np.flatnonzero(~known)):
+            values[rows] = model.probabilities(embeddings[rows]) @ shares
     return values
 
 
