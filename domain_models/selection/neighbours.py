@@ -99,11 +99,11 @@ def away_from_known(
     short = ShortDirections.of_sample(embeddings, rows, seed)
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(short(labelled))
     out = np.empty(len(rows))
-    for number, part in enumerate(blocks_of(rows)):
-        here = unit_vectors(embeddings[part])
+    for part in blocks_of(np.argsort(rows, kind="stable")):  # rising rows lie side by side in a file
+        here = unit_vectors(embeddings[rows[part]])
         near = search.kneighbors(short(here), return_distance=False)
         alike = np.stack([np.einsum("nd,nd->n", here, labelled[near[:, i]]) for i in range(count)])
-        out[number * BLOCK : number * BLOCK + len(part)] = (1.0 - alike).mean(axis=0)
+        out[part] = (1.0 - alike).mean(axis=0)
     return out
 
 

@@ -17,6 +17,7 @@ from data_contracts.ledger.near_duplicates import near_duplicates_frame
 from data_contracts.ledger.splits import split_assignments
 from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import Progress
+from data_contracts.review.panel import independent_answers
 from data_contracts.review.tasks import tasks_frame
 from data_contracts.set_aside import components_set_aside, lot
 from data_contracts.splitting import components
@@ -28,6 +29,7 @@ from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.selection.mapped_embeddings import Embeddings, blocks_of
 from domain_models.selection.pool import UNLABELLED, Pool
 from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of, mapped_embeddings_of
+from pipelines.steps.panel import contradicted_images, judge_panel
 from pipelines.steps.queue_model import RoundModel, confusion_today
 from pipelines.steps.queue_scores import ScoredBatches
 from pipelines.steps.score_parts import PROBABILITY
@@ -44,6 +46,8 @@ _CONTRADICTIONS = (
     ConflictKind.NEAR_DUPLICATE_LABELS.value,
     ConflictKind.IMPORT_AGAINST_HUMAN.value,
 )
+_SAID = ("source", "at", "event_id")
+"""Of the answer that holds."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ def build_pool(
     with progress.step("Holding labels against what a model says that never saw them"):
         parts = images["component"].iloc[given].tolist()
         probabilities[given] = out_of_fold_probabilities(features, labels[given], parts, len(taxonomy.names), seed=seed)
+    with progress.step("Holding labels against what several readers say together"):
+        panel = judge_panel(
+            independent_answers(ledger), images, probabilities, taxonomy.names, intervals=False, seed=seed
+        )
     pool = Pool.of(
         len(images),
         classes=taxonomy.names,
@@ -108,7 +116,7 @@ def build_pool(
         probabilities=probabilities,
         embeddings=embeddings,
         groups=pd.factorize(images["subject_kind"] + images["subject_id"])[0].astype(np.int64),
-        conflicts=images["image_id"].isin(_undecided(ledger)).to_numpy(dtype=bool),
+        conflicts=images["image_id"].isin(_undecided(ledger) | contradicted_images(panel)).to_numpy(dtype=bool),
         confusion=None if model is None else confusion_today(model, taxonomy),
         costs=cost_matrix(taxonomy.names, workspace.profile.under(taxonomy).costs),
     )
@@ -118,7 +126,7 @@ def build_pool(
 def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_group: bool) -> pd.DataFrame:
     frame = images_frame(ledger)[["image_id", "uri", "group", "mode", "width", "height", "batch"]]
     frame = frame.rename(columns={"batch": "delivery"})
-    frame = frame.merge(image_answers(ledger)[["image_id", "label", "bad_image"]], on="image_id", how="left")
+    frame = frame.merge(image_answers(ledger)[["image_id", "label", "bad_image", *_SAID]], on="image_id", how="left")
     rows = scored.frame.reindex(columns=["image_id", "batch", "reason", "decision", "predicted"])
     frame = frame.merge(rows.assign(flagged=scored.flagged), on="image_id", how="left")
     frame["scored"] = frame["decision"].notna()
