@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--folder", type=Path, default=HERE / "workspaces", help="of the embeddings")
     parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--remark", help="what a reader of the figures should know, such as what else ran")
     parser.add_argument("--here", action="store_true", help="one strategy, in this process; prints what was measured")
     arguments = parser.parse_args()
     path = written(arguments.folder, arguments.images, arguments.dimensions)
@@ -69,6 +70,8 @@ def main() -> None:
         "machine": machine(),
         "date": date.today().isoformat(),
     }
+    if arguments.remark:
+        result["remark"] = arguments.remark
     arguments.results.mkdir(parents=True, exist_ok=True)
     (arguments.results / "million.json").write_text(json.dumps(result, indent=1) + "\n")
 
