@@ -12,6 +12,7 @@ stale. The folder may be deleted at any time.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from data_contracts.progress import SILENT, Progress
+from data_contracts.progress import SILENT, Progress, Step
 from domain_models.inference import map_batches
 
 CHUNK = 512
@@ -53,6 +54,7 @@ def cached_maps(
     *,
     device: str = "cpu",
     progress: Progress = SILENT,
+    title: str = "Activations of the frozen stages",
 ) -> CachedMaps:
     """The activation maps of ``names``; those that are not in the folder yet are computed and kept.
 
@@ -65,6 +67,7 @@ def cached_maps(
         compute: makes the maps.
         device: where it computes; see :func:`~domain_models.inference.map_batches`.
         progress: told of each map computed.
+        title: what a person reads of this work.
     """
     folder.mkdir(parents=True, exist_ok=True)
     maps_path, rows_path = folder / "maps.bin", folder / "rows.txt"
@@ -72,12 +75,28 @@ def cached_maps(
         index = _finished_rows(rows_path)
         missing = np.asarray([i for i, name in enumerate(names) if name not in index], dtype=np.int64)
         if len(missing):
-            _compute_missing(maps_path, rows_path, names, missing, index, shape, compute, device, progress)
-    rows = np.fromiter((index[name] for name in names), dtype=np.int64, count=len(names))
+            with progress.step(title, total=len(missing)) as step:
+                _compute_missing(maps_path, rows_path, names, missing, index, shape, compute, device, step)
+    return _mapped(maps_path, names, index, shape, len(missing))
+
+
+def kept_maps(folder: Path, names: Sequence[str], shape: tuple[int, ...]) -> CachedMaps:
+    """Like :func:`cached_maps`, but nothing is computed: the row of a name that is not there is -1."""
+    index: dict[str, int] = {}
+    if folder.is_dir():
+        with FileLock(folder / "cache.lock"):
+            index = _finished_rows(folder / "rows.txt")
+    return _mapped(folder / "maps.bin", names, index, shape, 0)
+
+
+def _mapped(
+    path: Path, names: Sequence[str], index: dict[str, int], shape: tuple[int, ...], computed: int
+) -> CachedMaps:
+    rows = np.fromiter((index.get(name, -1) for name in names), dtype=np.int64, count=len(names))
     if not index:
-        return CachedMaps(np.zeros((0, *shape), dtype=np.float16), rows, 0)
+        return CachedMaps(np.zeros((0, *shape), dtype=np.float16), rows, computed)
     whole = (max(index.values()) + 1, *shape)
-    return CachedMaps(np.memmap(maps_path, dtype=np.float16, mode="r", shape=whole), rows, len(missing))
+    return CachedMaps(np.memmap(path, dtype=np.float16, mode="r", shape=whole), rows, computed)
 
 
 def kept_names(folder: Path) -> frozenset[str]:
@@ -98,8 +117,8 @@ def _finished_rows(path: Path) -> dict[str, int]:
         with path.open("r+b") as file:
             file.truncate(whole)
     index: dict[str, int] = {}
-    for line in content[:whole].decode("utf-8").splitlines():
-        row, _, name = line.partition(" ")
+    for line in io.BytesIO(content[:whole]):  # one line at a time: a million of them are a lot of objects
+        row, _, name = line.decode("utf-8").rstrip("\n").partition(" ")
         if row.isdigit() and name:
             index[name] = int(row)
     return index
@@ -114,12 +133,11 @@ def _compute_missing(
     shape: tuple[int, ...],
     compute: Compute,
     device: str,
-    progress: Progress,
+    step: Step,
 ) -> None:
     row = max(index.values(), default=-1) + 1
     row_bytes = int(np.prod(shape)) * np.dtype(np.float16).itemsize
     with (
-        progress.step("Activations of the frozen stages", total=len(missing)) as step,
         maps_path.open("r+b" if maps_path.exists() else "w+b") as maps,
         rows_path.open("a", encoding="utf-8") as journal,
     ):

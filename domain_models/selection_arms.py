@@ -126,7 +126,7 @@ def compare_arms(
 
 def fitted(pool: Pool) -> LinearProbe:
     """A linear classifier on the embeddings of what has a label."""
-    known = (pool.labels != UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
+    known = pool.labelled & pool.embedded
     labels = pool.labels[known]
     return fit_linear_probe(
         pool.embeddings[known], labels, np.ones(len(labels)), len(pool.classes), penalty=PENALTY, iterations=50
@@ -136,7 +136,7 @@ def fitted(pool: Pool) -> LinearProbe:
 def seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:
     """float64 [n, k]: probabilities of what has no label; labelled images, which it has seen, keep theirs."""
     values = pool.probabilities.copy()
-    asked = (pool.labels == UNLABELLED) & np.isfinite(pool.embeddings).all(axis=1)
+    asked = ~pool.labelled & pool.embedded
     values[asked] = softmax(probe.logits(pool.embeddings[asked]))
     return values
 

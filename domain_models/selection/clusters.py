@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from domain_models.selection.mapped_embeddings import LARGE
 from domain_models.selection.pool import Floats, Indices
 
 _ROUNDS = 15
@@ -29,8 +30,11 @@ def centroids_of(values: NDArray[np.float32], count: int, seed: int) -> NDArray[
     """k-means centroids, float32 [count, d]: greedy k-means++ first (Arthur and Vassilvitskii 2007), then Lloyd.
 
     The greedy variant draws several points for each centroid and keeps the best, so that small clusters are not missed.
+    Of many rows, a sample is clustered.
     """
     chance = np.random.default_rng(seed)
+    if len(values) > LARGE:
+        values = values[np.sort(chance.choice(len(values), LARGE, replace=False))]
     tries = 2 + int(np.log(count))
     chosen = [int(chance.integers(len(values)))]
     away = _squared(values, values[chosen])[:, 0]

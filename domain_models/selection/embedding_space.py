@@ -1,8 +1,4 @@
-"""Selection by where images lie in embedding space: novelty, diversity, and the cold start without any model.
-
-Distances are cosine distances (0 the same direction, 2 opposite), as nearest-neighbour novelty uses them (Sun et al.,
-ICML 2022).
-"""
+"""Selection by where images lie in embedding space: novelty, diversity, and the cold start without any model."""
 
 from __future__ import annotations
 
@@ -13,12 +9,16 @@ from numpy.typing import NDArray
 
 from data_contracts.vocabulary import ReviewReason
 from domain_models.selection.clusters import centroids_of, nearest_centroid, principal_axes
+from domain_models.selection.mapped_embeddings import BLOCK, LARGE
+from domain_models.selection.neighbours import (
+    ShortDirections,
+    all_pairs_are_looked_at,
+    away_from_known,
+    distance_to_labelled,
+    unit_vectors,
+)
 from domain_models.selection.pool import Floats, Indices, Pool, Selection, joined, selection_of, take_best
 
-NEIGHBOURS = 5
-"""Novelty is the mean distance to so many nearest labelled images: one mislabelled or odd neighbour decides nothing."""
-
-_CHUNK = 4096
 _SHORTLIST = 10
 _TYPICAL_NEIGHBOURS = 20
 _MOST_CLUSTERS = 500
@@ -32,31 +32,35 @@ def novelty(pool: Pool, budget: int, seed: int) -> Selection:
     The farthest are a shortlist; from it the image whose distance to labelled *and* already chosen ones is largest is
     taken again and again, so that one strange new product does not fill the batch.
     """
-    place = unit_vectors(pool.embeddings)
     eligible = pool.unlabelled & pool.embedded
+    rows, known = np.flatnonzero(eligible), np.flatnonzero(pool.labelled & pool.embedded)
     away = np.full(len(pool.candidates), np.nan)
-    away[eligible] = distance_to_labelled(place[eligible], place[pool.labelled & pool.embedded])
+    away[rows] = away_from_known(pool.embeddings, rows, known, seed)
     shortlist = take_best(pool, eligible, away, max(_SHORTLIST * budget, 200), seed, _novel).indices
-    chosen = _farthest_first(place, shortlist, away[shortlist], budget)
+    here = unit_vectors(pool.embeddings[shortlist])
+    if not all_pairs_are_looked_at(rows, known):
+        away[shortlist] = distance_to_labelled(here, unit_vectors(pool.embeddings[known]))
+    chosen = _farthest_first(here, shortlist, away[shortlist], budget)
     return filled(pool, selection_of(chosen, away, _novel), away, budget, seed, _novel)
 
 
 def diverse(pool: Pool, budget: int, seed: int) -> Selection:
     """Images that cover the space: each the farthest from everything labelled or chosen (k-centre greedy).
 
-    Sener and Savarese, ICLR 2018. Without labels the first choice is the image nearest to the middle.
+    Sener and Savarese, ICLR 2018. Without labels the first choice is the image nearest to the middle. Distances within
+    a large pool are those of its short directions.
     """
-    place = unit_vectors(pool.embeddings)
     eligible = pool.unlabelled & pool.embedded
-    rows = take_best(pool, eligible, np.zeros(len(place)), len(place), seed, _novel).indices
-    known = place[pool.labelled & pool.embedded]
+    rows = take_best(pool, eligible, np.zeros(len(eligible)), len(eligible), seed, _novel).indices
+    known = np.flatnonzero(pool.labelled & pool.embedded)
+    here = _directions(pool, rows, seed)
     away = np.full(len(pool.candidates), np.nan)
     if len(known):
-        away[rows] = distance_to_labelled(place[rows], known, neighbours=1)
+        away[rows] = away_from_known(pool.embeddings, rows, known, seed, neighbours=1)
     elif len(rows):
-        middle = pool.embeddings[rows].astype(np.float64)
-        away[rows] = 2.0 - np.linalg.norm(middle - middle.mean(axis=0), axis=1) * 1e-9
-    chosen = _farthest_first(place, rows, away[rows], budget)
+        place = (pool.embeddings[rows] if len(rows) <= LARGE else here).astype(np.float64)
+        away[rows] = 2.0 - np.linalg.norm(place - place.mean(axis=0), axis=1) * 1e-9
+    chosen = _farthest_first(here, rows, away[rows], budget)
     return filled(pool, selection_of(chosen, away, _cold), away, budget, seed, _cold)
 
 
@@ -72,7 +76,9 @@ def cold_start(pool: Pool, budget: int, seed: int) -> Selection:
     scores = np.full(len(pool.candidates), np.nan)
     if budget <= 0 or not eligible.any():
         return filled(pool, selection_of(np.zeros(0, dtype=np.int64), scores, _cold), scores, budget, seed, _cold)
-    place = principal_axes(unit_vectors(pool.embeddings)[rows], _CLUSTER_DIMENSIONS, seed)
+    place = _directions(pool, rows, seed)
+    if len(rows) <= LARGE:
+        place = principal_axes(place, _CLUSTER_DIMENSIONS, seed)
     wanted = min(budget + min(int(known.sum()), _MOST_CLUSTERS), _MOST_CLUSTERS, len(rows))
     cluster = nearest_centroid(place, centroids_of(place, wanted, seed))
     queues: list[tuple[int, int, list[int]]] = []
@@ -83,64 +89,24 @@ def cold_start(pool: Pool, budget: int, seed: int) -> Selection:
             density = _typicality(place, members, free, seed)
             scores[rows[free]] = density
             order = free[np.argsort(-density, kind="stable")]
-            queues.append((len(members) - len(free), -len(members), [int(rows[i]) for i in order]))
+            queues.append((len(members) - len(free), -len(members), rows[order].tolist()))
     queues.sort(key=lambda item: item[:2])
     chosen = in_turns(pool, [queue for *_, queue in queues], budget)
     return filled(pool, selection_of(chosen, scores, _cold), scores, budget, seed, _cold)
 
 
-def unit_vectors(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [n, d] with length 1; rows with NaN stay NaN.
+def _directions(pool: Pool, rows: Indices, seed: int) -> NDArray[np.float32]:
+    """float32 [n, a], unit vectors: those of the embeddings, or short ones where there are many rows."""
+    if len(rows) <= LARGE:
+        return unit_vectors(pool.embeddings[rows])
+    return ShortDirections.of_sample(pool.embeddings, rows, seed).of_rows(pool.embeddings, rows)
 
-    The mean stays in: without it, images of the largest cluster would point nowhere in particular.
+
+def _farthest_first(here: NDArray[np.float32], rows: Indices, away: Floats, budget: int) -> Indices:
+    """Again and again the row farthest from what is labelled (``away``, float64 [n]) and from those chosen.
+
+    ``here``: float32 [n, a], directions of the rows int64 [n].
     """
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    out: NDArray[np.float32] = (embeddings / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
-    return out
-
-
-def distance_to_labelled(
-    place: NDArray[np.float32], labelled: NDArray[np.float32], neighbours: int = NEIGHBOURS
-) -> Floats:
-    """Mean cosine distance to the nearest labelled images, float64 [n]; 2 (the largest) where nothing is labelled.
-
-    Args:
-        place: float32 [n, d], of :func:`unit_vectors`.
-        labelled: float32 [m, d], of the same.
-        neighbours: how many nearest ones; fewer where fewer are labelled.
-    """
-    count = min(neighbours, len(labelled))
-    if not count:
-        return np.full(len(place), 2.0)
-    out = np.empty(len(place))
-    for start in range(0, len(place), _CHUNK):
-        away = 1.0 - place[start : start + _CHUNK] @ labelled.T
-        out[start : start + _CHUNK] = np.partition(away, count - 1, axis=1)[:, :count].mean(axis=1)
-    return out
-
-
-def nearest_of_class(
-    image: NDArray[np.float32], labelled: NDArray[np.float32], labels: Indices, wanted: int, count: int
-) -> Indices:
-    """Positions, among the labelled, of the images of one class that are nearest to ``image``, the nearest first.
-
-    Args:
-        image: float32 [d], of :func:`unit_vectors`.
-        labelled: float32 [m, d], of the same.
-        labels: int64 [m].
-        wanted: the class.
-        count: at most so many.
-    """
-    members = np.flatnonzero(labels == wanted)
-    if not len(members) or not np.isfinite(image).all():
-        return np.zeros(0, dtype=np.int64)
-    near = np.argsort(-(labelled[members] @ image), kind="stable")[:count]
-    return members[near].astype(np.int64)
-
-
-def _farthest_first(place: NDArray[np.float32], rows: Indices, away: Floats, budget: int) -> Indices:
-    """Again and again the row farthest from what is labelled (``away``, float64 [len(rows)]) and from those chosen."""
-    here = place[rows]
     left = away.astype(np.float64).copy()
     chosen: list[int] = []
     for _ in range(min(budget, len(rows))):
@@ -158,11 +124,11 @@ def _typicality(place: NDArray[np.float32], members: Indices, free: Indices, see
         crowd = np.random.default_rng(seed).choice(members, _LARGE_CLUSTER, replace=False)
     count = min(_TYPICAL_NEIGHBOURS, len(crowd))
     out = np.empty(len(free))
-    for start in range(0, len(free), _CHUNK):
-        here = place[free[start : start + _CHUNK]]
+    for start in range(0, len(free), BLOCK):
+        here = place[free[start : start + BLOCK]]
         squared = (here**2).sum(axis=1)[:, None] + (place[crowd] ** 2).sum(axis=1) - 2 * here @ place[crowd].T
         near = np.partition(np.sqrt(np.maximum(squared, 0.0)), count - 1, axis=1)[:, :count]
-        out[start : start + _CHUNK] = 1.0 / (near.mean(axis=1) + 1e-6)
+        out[start : start + BLOCK] = 1.0 / (near.mean(axis=1) + 1e-6)
     return out
 
 

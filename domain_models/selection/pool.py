@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from domain_models.selection.mapped_embeddings import Embeddings, known_rows
+
 UNLABELLED = -1
 """Value of ``Pool.labels`` for an image without a label."""
 
@@ -26,7 +28,8 @@ class Pool:
         labels: int64 [n]; class index of the label on file, ``UNLABELLED`` without one.
         probabilities: float64 [n, k], calibrated; of labelled images by models that never saw them. A row with NaN:
             nothing is known.
-        embeddings: float32 [n, d]; a row with NaN means that nothing is known; d may be 0.
+        embeddings: float32 [n, d], in memory or mapped from a file (then only indexing reads it); a row with NaN means
+            that nothing is known; d may be 0.
         groups: int64 [n]; at most one image of a group is chosen, because a group is reviewed as one case.
         conflicts: bool [n]; statements about the image contradict each other.
         confusion: int64 [k, k], rows actual, columns predicted, of images that the model was not trained on.
@@ -37,7 +40,7 @@ class Pool:
     candidates: Bools
     labels: Indices
     probabilities: Floats
-    embeddings: NDArray[np.float32]
+    embeddings: Embeddings
     groups: Indices
     conflicts: Bools
     confusion: Indices
@@ -64,7 +67,7 @@ class Pool:
         candidates: Bools | None = None,
         labels: Indices | None = None,
         probabilities: Floats | None = None,
-        embeddings: NDArray[np.float32] | None = None,
+        embeddings: Embeddings | None = None,
         groups: Indices | None = None,
         conflicts: Bools | None = None,
         confusion: Indices | None = None,
@@ -104,9 +107,7 @@ class Pool:
     @property
     def embedded(self) -> Bools:
         """bool [n]: images whose place in embedding space is known."""
-        if not self.embeddings.shape[1]:
-            return np.zeros(len(self.candidates), dtype=bool)
-        return np.asarray(np.isfinite(self.embeddings).all(axis=1))
+        return known_rows(self.embeddings)
 
     def without(self, indices: Indices) -> Pool:
         """The pool in which nothing of the groups of these images may be chosen any more."""

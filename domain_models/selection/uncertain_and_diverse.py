@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from domain_models.selection.clusters import centroids_of, nearest_centroid, principal_axes
 from domain_models.selection.embedding_space import filled, in_turns
+from domain_models.selection.mapped_embeddings import LARGE, blocks_of
 from domain_models.selection.pool import Floats, Indices, Pool, Selection, selection_of, take_best
 from domain_models.selection.uncertainty import lead_of_the_best, low_confidence, pair_reason
 
@@ -23,6 +24,7 @@ def badge(pool: Pool, budget: int, seed: int) -> Selection:
     Ash et al., ICLR 2020: the gradient of the last layer, with the predicted class taken for the true one, is
     ``(p - onehot) x embedding``; k-means++ (Arthur and Vassilvitskii 2007) draws images that are long and far apart by
     it. The first is the longest. Distances follow from products of the two factors; gradients are never written down.
+    Of a large pool only the longest gradients take part: a model that is sure of an image would learn nothing from it.
     """
     eligible = pool.unlabelled & pool.predicted & pool.embedded
     scores = np.full(len(pool.candidates), np.nan)
@@ -31,9 +33,13 @@ def badge(pool: Pool, budget: int, seed: int) -> Selection:
         return low_confidence(pool, budget, seed)
     slope = pool.probabilities[rows].astype(np.float32)
     slope[np.arange(len(rows)), slope.argmax(axis=1)] -= 1.0
-    place = pool.embeddings[rows]
-    length = (slope**2).sum(axis=1) * (place**2).sum(axis=1)
+    squares = [(pool.embeddings[part] ** 2).sum(axis=1) for part in blocks_of(rows)]
+    length = (slope**2).sum(axis=1) * np.concatenate(squares)
     scores[rows] = np.sqrt(length)
+    if len(rows) > LARGE:
+        longest = np.sort(np.argsort(-length, kind="stable")[:LARGE])
+        rows, slope, length = rows[longest], slope[longest], length[longest]
+    place = pool.embeddings[rows]
     chosen = _far_apart(slope, place, length.astype(np.float64), pool.groups[rows], budget, np.random.default_rng(seed))
     reason = pair_reason(pool)
     return filled(pool, selection_of(rows[chosen], scores, reason), scores, budget, seed, reason)

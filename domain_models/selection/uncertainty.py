@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from data_contracts.vocabulary import ReviewReason
 from domain_models.selection.pool import UNLABELLED, Floats, Indices, Pool, Selection, joined, selection_of, take_best
 
+_BLOCK = 65536
+"""Rows of probabilities at once: what is computed on the way never takes more than a few of these blocks."""
+
 
 @dataclass(frozen=True)
 class NamedPair:
@@ -39,10 +42,13 @@ def entropy(pool: Pool, budget: int, seed: int) -> Selection:
     """Images whose probabilities are spread most evenly, ``-sum p log p`` in nats (entropy sampling)."""
     if len(pool.classes) < 2:
         return low_confidence(pool, budget, seed)
-    values = pool.probabilities
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(values > 0, values * np.log(values), np.where(np.isnan(values), np.nan, 0.0))
-    return take_best(pool, pool.unlabelled, -parts.sum(axis=1), budget, seed, _low)
+    spread = np.empty(len(pool.candidates))
+    for start in range(0, len(spread), _BLOCK):
+        values = pool.probabilities[start : start + _BLOCK]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = np.where(values > 0, values * np.log(values), np.where(np.isnan(values), np.nan, 0.0))
+        spread[start : start + _BLOCK] = -parts.sum(axis=1)
+    return take_best(pool, pool.unlabelled, spread, budget, seed, _low)
 
 
 def confused_pairs(pool: Pool, budget: int, seed: int) -> Selection:
@@ -96,12 +102,12 @@ def lead_of_the_best(probabilities: Floats) -> Floats:
 
 def pair_reason(pool: Pool) -> Callable[[int], str]:
     """The reason of a row: between which two classes it lies; low confidence where nothing is known."""
-    first, second, lead = _two_best(pool.probabilities)
 
     def reason(row: int) -> str:
-        if not np.isfinite(lead[row]):
+        first, second, lead = _two_best(pool.probabilities[row : row + 1])
+        if not np.isfinite(lead[0]):
             return _low(row)
-        return _pair_reason(pool.classes[first[row]], pool.classes[second[row]])
+        return _pair_reason(pool.classes[first[0]], pool.classes[second[0]])
 
     return reason
 
@@ -139,11 +145,17 @@ def _pair_shares(confusion: Indices, costs: Floats) -> Floats:
 
 def _two_best(probabilities: Floats) -> tuple[Indices, Indices, Floats]:
     """Indices of the two most probable classes, and the lead of the first (NaN where nothing is known): [n] each."""
-    known = np.nan_to_num(probabilities, nan=0.0)
-    order = np.argsort(-known, axis=1, kind="stable")[:, :2]
-    rows = np.arange(len(known))
-    lead = known[rows, order[:, 0]] - known[rows, order[:, 1]]
-    return order[:, 0], order[:, 1], np.where(np.isfinite(probabilities).all(axis=1), lead, np.nan)
+    n = len(probabilities)
+    first, second, lead = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n)
+    for start in range(0, n, _BLOCK):
+        values = probabilities[start : start + _BLOCK]
+        known = np.nan_to_num(values, nan=0.0)
+        order = np.argsort(-known, axis=1, kind="stable")[:, :2]
+        rows, part = np.arange(len(known)), slice(start, start + _BLOCK)
+        first[part], second[part] = order[:, 0], order[:, 1]
+        apart = known[rows, order[:, 0]] - known[rows, order[:, 1]]
+        lead[part] = np.where(np.isfinite(values).all(axis=1), apart, np.nan)
+    return first, second, lead
 
 
 def _pair_reason(first: str, second: str) -> str:

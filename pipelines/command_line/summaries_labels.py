@@ -61,3 +61,32 @@ def summarise_verify(report: Mapping[str, Any], console: Console) -> None:
         console.print("The chain does NOT verify:", style="bold red")
         for problem in report.get("problems", []):
             console.print(f"  {problem}", markup=False, soft_wrap=True)
+
+
+def summarise_readers(report: Mapping[str, Any], console: Console) -> None:
+    """What several readers say together, then the readers as far as this person may see them."""
+    many = f"{report['subjects']:,} images or groups were read independently by at least two people"
+    if not report["judged"]:
+        console.print(f"{many}; under {report['fewest']}, nothing is said of readers.", markup=False, soft_wrap=True)
+        return
+    console.print(f"{many}, {report['unanimous']:,} of them unanimously.", markup=False, soft_wrap=True)
+    for one in report["readers"]:
+        between = "" if one["quality_ci"] is None else " ({:.3f} to {:.3f})".format(*one["quality_ci"])
+        said = f"  {one['reader']}: quality {one['quality']:.3f}{between}, agrees with the consensus in"
+        answers = "" if one["answers"] is None else f", {one['answers']:,} answers"
+        console.print(f"{said} {one['agreement_with_consensus']:.0%}{answers}", markup=False, soft_wrap=True)
+    if report["withheld"]:
+        console.print(
+            f"  {report['withheld']} more: whose figures these are would be plain, so they are not shown.",
+            markup=False,
+            soft_wrap=True,
+        )
+    found = report["contradictions"]
+    if found:
+        console.print(
+            f"{len(found):,} images have another label than their readers say together; `tailsight queue` asks about "
+            "them as conflicts.",
+            markup=False,
+            soft_wrap=True,
+        )
+        _listed(report, "contradictions", console)

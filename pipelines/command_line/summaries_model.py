@@ -121,5 +121,12 @@ def summarise_models(report: Mapping[str, Any], console: Console) -> None:
 
 
 def summarise_report(report: Mapping[str, Any], console: Console) -> None:
-    """Where the page is."""
+    """Where the page is, and what the model gained over its predecessor."""
     _say(console, f"The report on model version {report['model_version']}: {report['report']}")
+    learned = report.get("learned")
+    if learned:
+        interval = learned["macro_f1_gained_ci"]
+        between = "" if interval is None else " (95% {:+.3f} to {:+.3f})".format(*interval)
+        counts = f"{learned['corrected']:,} corrected and {learned['new']:,} new labels"
+        changed = f"together they changed macro-F1 by {learned['macro_f1_gained']:+.3f}{between}"
+        _say(console, f"Since model version {learned['predecessor']} it learned {counts}; {changed}.")

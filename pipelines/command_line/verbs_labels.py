@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipelines.command_line.context import JsonFlag, absolute, progress_on_stderr, run_verb, workspace_in_use
+from pipelines.command_line.context import (
+    JsonFlag,
+    SeedOption,
+    absolute,
+    progress_on_stderr,
+    run_verb,
+    workspace_in_use,
+)
 from pipelines.command_line.output import emit
 from pipelines.definitions.names import Job
 
@@ -66,3 +73,20 @@ def verify(json_output: JsonFlag = False) -> None:
     emit(report, summarise_verify, as_json=json_output)
     if not report["ok"]:
         raise typer.Exit(1)
+
+
+@app.command("readers")
+def readers(
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="WHO", help="Who wants to know; names are shown as this person may see them."),
+    ] = None,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """What people who read independently say together (CROWDLAB), and how far each can be relied on."""
+    from pipelines.command_line.summaries_labels import summarise_readers
+    from pipelines.steps.readers import readers_report
+
+    report = readers_report(workspace_in_use(), asked_by=by, seed=seed, progress=progress_on_stderr())
+    emit(report.model_dump(mode="json"), summarise_readers, as_json=json_output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,21 @@ from data_contracts.profile import Profile
 from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
+from domain_models.activation_cache import cached_maps, kept_maps, kept_names
 from domain_models.backbones import Architecture, Classifier, WeightSource, build_network
 from domain_models.heads import HeadKind
 from domain_models.image_cache import CachedImages, build_image_cache
 from domain_models.inference import ImageRows, embed
 from domain_models.preprocessing import Preprocessing
 from domain_models.presets import DataFacts, Preset, choose
+from domain_models.selection.mapped_embeddings import MappedEmbeddings
 from pipelines.steps.predictions import image_cache_folder
 
-_CHUNK = 1024
+MOST_PREPARED = 20_000
+"""Of more images than that, prepared pixels are not kept."""
+
+_PORTION = 8192
+_LARGEST = float(np.finfo(np.float16).max)
 _COLD_BACKBONE = "tf_efficientnet_lite0"
 
 Item = tuple[str, str]
@@ -82,34 +88,51 @@ def bundled_embedder(images: pd.DataFrame, profile: Profile) -> Embedder:
 def embeddings_of(
     workspace: Workspace, blobs: Blobs, embedder: Embedder, items: Sequence[Item], progress: Progress
 ) -> NDArray[np.float32]:
-    """Embeddings of images, float32 [n, d] in the order given; a row of NaN where the image cannot be read any more.
+    """Embeddings of images, float32 [n, d] in the order given; a row of NaN where the image cannot be read any more."""
+    return mapped_embeddings_of(workspace, blobs, embedder, items, progress)[:]
+
+
+def mapped_embeddings_of(
+    workspace: Workspace, blobs: Blobs, embedder: Embedder, items: Sequence[Item], progress: Progress
+) -> MappedEmbeddings:
+    """The same as they are kept, float16 in a file: a million images take no more memory than a thousand.
 
     Killed at any moment, the next call goes on where this one stopped.
     """
     folder = workspace.cache / "embeddings" / embedder.key
-    known = _read_parts(folder)
+    shape = (embedder.network.classifier.in_features,)
+    known = kept_names(folder)
     missing = [item for item in dict(items).items() if item[0] not in known]
-    if missing:
-        cached, readable = prepared_images(workspace, blobs, embedder.spec, missing, progress)
-        for start in range(0, len(readable), _CHUNK):
-            ids = [image_id for image_id, _ in readable[start : start + _CHUNK]]
-            rows = ImageRows(cached.array, cached.rows(ids))
-            values = embed(embedder.network, rows, embedder.spec, progress=progress)
-            _write_part(folder, ids, values)
-            known |= dict(zip(ids, values, strict=True))
-    width = next((len(value) for value in known.values()), 0)
-    out = np.full((len(items), width), np.nan, dtype=np.float32)
-    for row, (image_id, _) in enumerate(items):
-        if image_id in known:
-            out[row] = known[image_id]
-    return out
+    # Of so many images the prepared pixels would be a hundred times larger than what they are prepared for.
+    passing = workspace.cache / "embeddings" / "passing" if len(missing) > MOST_PREPARED else None
+    for start in range(0, len(missing), _PORTION):
+        portion = missing[start : start + _PORTION]
+        cached, readable = prepared_images(workspace, blobs, embedder.spec, portion, progress, passing)
+        ids = [image_id for image_id, _ in readable]
+        pixels = ImageRows(cached.array, cached.rows(ids))
+
+        def compute(positions: NDArray[np.int64], pixels: ImageRows = pixels) -> NDArray[np.float16]:
+            values = embed(embedder.network, pixels.subset(positions), embedder.spec)
+            return values.clip(-_LARGEST, _LARGEST).astype(np.float16)
+
+        cached_maps(folder, ids, shape, compute, progress=progress, title="Extracting features")
+        if passing is not None:
+            del cached, pixels, compute
+            shutil.rmtree(passing, ignore_errors=True)
+    kept = kept_maps(folder, [image_id for image_id, _ in items], shape)
+    return MappedEmbeddings(kept.array, kept.rows)
 
 
 def prepared_images(
-    workspace: Workspace, blobs: Blobs, spec: Preprocessing, items: Sequence[Item], progress: Progress
+    workspace: Workspace,
+    blobs: Blobs,
+    spec: Preprocessing,
+    items: Sequence[Item],
+    progress: Progress,
+    folder: Path | None = None,
 ) -> tuple[CachedImages, list[Item]]:
-    """Prepared images of those items that can be read, and which these are."""
-    folder, processes = image_cache_folder(workspace), read_settings().processes
+    """Prepared images of those items that can be read, and which these are; ``folder``: where they are kept."""
+    folder, processes = folder or image_cache_folder(workspace), read_settings().processes
     there = [item for item in items if _is_there(blobs, item[1])]
     try:
         return build_image_cache(folder, there, blobs, spec, processes=processes, progress=progress), there
@@ -134,20 +157,3 @@ def _is_whole(blobs: Blobs, item: Item) -> bool:
     except TailsightError:
         return False
     return True
-
-
-def _read_parts(folder: Path) -> dict[str, NDArray[np.float32]]:
-    known: dict[str, NDArray[np.float32]] = {}
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as part:
-            known |= dict(zip(part["ids"].tolist(), part["values"], strict=True))
-    return known
-
-
-def _write_part(folder: Path, ids: Sequence[str], values: NDArray[np.float32]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:24]
-    temporary = folder / f".{name}.{os.getpid()}"
-    with temporary.open("wb") as file:
-        np.savez(file, ids=np.asarray(ids), values=values)
-    temporary.replace(folder / f"{name}.npz")

@@ -17,6 +17,7 @@ from data_contracts.ledger.near_duplicates import near_duplicates_frame
 from data_contracts.ledger.splits import split_assignments
 from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.progress import Progress
+from data_contracts.review.panel import independent_answers
 from data_contracts.review.tasks import tasks_frame
 from data_contracts.set_aside import components_set_aside, lot
 from data_contracts.splitting import components
@@ -25,8 +26,10 @@ from data_contracts.vocabulary import ConflictKind, ReviewReason, Split, Subject
 from data_contracts.workspace import Workspace
 from domain_models.decision_costs import cost_matrix
 from domain_models.label_audit import out_of_fold_probabilities
+from domain_models.selection.mapped_embeddings import Embeddings, blocks_of
 from domain_models.selection.pool import UNLABELLED, Pool
-from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of
+from pipelines.steps.embeddings import Embedder, bundled_embedder, embeddings_of, mapped_embeddings_of
+from pipelines.steps.panel import contradicted_images, judge_panel
 from pipelines.steps.queue_model import RoundModel, confusion_today
 from pipelines.steps.queue_scores import ScoredBatches
 from pipelines.steps.score_parts import PROBABILITY
@@ -43,6 +46,8 @@ _CONTRADICTIONS = (
     ConflictKind.NEAR_DUPLICATE_LABELS.value,
     ConflictKind.IMPORT_AGAINST_HUMAN.value,
 )
+_SAID = ("source", "at", "event_id")
+"""Of the answer that holds."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def build_pool(
     unshaped = bundled_embedder(images, workspace.profile)
     embedder = unshaped if model is None else model.embedder
     items = list(zip(images["image_id"], images["uri"], strict=True))
-    embeddings = embeddings_of(workspace, blobs, embedder, items, progress)
+    embeddings = mapped_embeddings_of(workspace, blobs, embedder, items, progress)
     labels = _label_codes(images, taxonomy)
     given = np.flatnonzero(labels != UNLABELLED)
     # A network that learned these labels agrees with the wrong ones too; the backbone as it came does not.
@@ -99,6 +104,10 @@ def build_pool(
     with progress.step("Holding labels against what a model says that never saw them"):
         parts = images["component"].iloc[given].tolist()
         probabilities[given] = out_of_fold_probabilities(features, labels[given], parts, len(taxonomy.names), seed=seed)
+    with progress.step("Holding labels against what several readers say together"):
+        panel = judge_panel(
+            independent_answers(ledger), images, probabilities, taxonomy.names, intervals=False, seed=seed
+        )
     pool = Pool.of(
         len(images),
         classes=taxonomy.names,
@@ -107,7 +116,7 @@ def build_pool(
         probabilities=probabilities,
         embeddings=embeddings,
         groups=pd.factorize(images["subject_kind"] + images["subject_id"])[0].astype(np.int64),
-        conflicts=images["image_id"].isin(_undecided(ledger)).to_numpy(dtype=bool),
+        conflicts=images["image_id"].isin(_undecided(ledger) | contradicted_images(panel)).to_numpy(dtype=bool),
         confusion=None if model is None else confusion_today(model, taxonomy),
         costs=cost_matrix(taxonomy.names, workspace.profile.under(taxonomy).costs),
     )
@@ -117,7 +126,7 @@ def build_pool(
 def _images(ledger: Ledger, scored: ScoredBatches, taxonomy: Taxonomy, *, by_group: bool) -> pd.DataFrame:
     frame = images_frame(ledger)[["image_id", "uri", "group", "mode", "width", "height", "batch"]]
     frame = frame.rename(columns={"batch": "delivery"})
-    frame = frame.merge(image_answers(ledger)[["image_id", "label", "bad_image"]], on="image_id", how="left")
+    frame = frame.merge(image_answers(ledger)[["image_id", "label", "bad_image", *_SAID]], on="image_id", how="left")
     rows = scored.frame.reindex(columns=["image_id", "batch", "reason", "decision", "predicted"])
     frame = frame.merge(rows.assign(flagged=scored.flagged), on="image_id", how="left")
     frame["scored"] = frame["decision"].notna()
@@ -165,20 +174,23 @@ def _probabilities(
     images: pd.DataFrame,
     scored: ScoredBatches,
     model: RoundModel | None,
-    embeddings: NDArray[np.float32],
+    embeddings: Embeddings,
     taxonomy: Taxonomy,
 ) -> NDArray[np.float64]:
     """float64 [n, k]: what scores say, else what the model says; NaN where neither does."""
     values = np.full((len(images), len(taxonomy.names)), np.nan)
     if not taxonomy.names:
         return values
-    if model is not None:
-        values = model.probabilities(embeddings) @ model.shares(taxonomy)
+    known = np.zeros(len(images), dtype=bool)
     if len(scored.frame):
         columns = [f"{PROBABILITY}{name}" for name in scored.classes]
         said = scored.frame.set_index("image_id")[columns].reindex(images["image_id"]).to_numpy(dtype=np.float64)
         known = np.isfinite(said).all(axis=1)
         values[known] = said[known] @ scored.shares(taxonomy)
+    if model is not None:
+        shares = model.shares(taxonomy)
+        for rows in blocks_of(np.flatnonzero(~known)):
+            values[rows] = model.probabilities(embeddings[rows]) @ shares
     return values
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data_contracts.profile import ReviewSettings
 from data_contracts.review.records import NewTask, TaskEvidence
 from data_contracts.vocabulary import Purpose, ReviewReason, SubjectKind, TaskKind
-from domain_models.selection.embedding_space import distance_to_labelled, nearest_of_class, unit_vectors
+from domain_models.selection.neighbours import distance_to_labelled, nearest_of_class, unit_vectors
 from domain_models.selection.pool import UNLABELLED, Pool
 from pipelines.steps.queue_choice import Chosen
 from pipelines.steps.queue_pool import RoundPool
@@ -37,23 +37,22 @@ class Prepared:
 def prepare_tasks(round_pool: RoundPool, chosen: Sequence[Chosen]) -> list[Prepared]:
     """The confused classes of each task, and the nearest labelled images of both."""
     pool, images = round_pool.pool, round_pool.images
-    place = unit_vectors(pool.embeddings)
     known = np.flatnonzero(pool.labelled & pool.embedded)
-    labelled, labels = place[known], pool.labels[known]
+    labelled, labels = unit_vectors(pool.embeddings[known]), pool.labels[known]
     ids = images["image_id"].to_numpy()
     rows = np.array([one.row for one in chosen], dtype=np.int64)
+    place, seen = unit_vectors(pool.embeddings[rows]), pool.embedded[rows]
     away = np.full(len(rows), np.nan)
     if len(rows) and len(known):
-        seen = pool.embedded[rows]
-        away[seen] = distance_to_labelled(place[rows[seen]], labelled)
+        away[seen] = distance_to_labelled(place[seen], labelled)
     prepared = []
-    for one, novelty in zip(chosen, away, strict=True):
+    for at, (one, novelty) in enumerate(zip(chosen, away, strict=True)):
         first, second = _classes(pool, one)
 
-        def near(wanted: int | None, row: int = one.row) -> tuple[str, ...]:
-            if wanted is None or not len(known) or not pool.embedded[row]:
+        def near(wanted: int | None, row: int = one.row, at: int = at) -> tuple[str, ...]:
+            if wanted is None or not len(known) or not seen[at]:
                 return ()
-            found = nearest_of_class(place[row], labelled, labels, wanted, NEIGHBOURS_SHOWN + 1)
+            found = nearest_of_class(place[at], labelled, labels, wanted, NEIGHBOURS_SHOWN + 1)
             return tuple(str(ids[i]) for i in known[found] if i != row)[:NEIGHBOURS_SHOWN]
 
         number = float(novelty) if np.isfinite(novelty) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,9 +47,17 @@ from pipelines.steps.evaluate import EvaluateReport, EvaluateRequest, evaluate
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.predictions import Predictions, image_cache_folder, parse_split, predict_split
 from pipelines.steps.registry import open_registry, resolve_model
+from pipelines.steps.report_gain import LearnedSince, gain_section, learned_since
 from pipelines.steps.report_lineage import lineage
 
 HISTORY_FILE = "history.csv"
+
+_FURTHER = {
+    CalibrationKind.TEMPERATURE: "",
+    CalibrationKind.VECTOR: ", then a scale and a shift of each class",
+    CalibrationKind.CLASS_WISE: ", then each class against the rest",
+}
+"""What was done to the logits besides dividing them."""
 
 
 class ReportRequest(BaseModel):
@@ -64,7 +71,7 @@ class ReportRequest(BaseModel):
 
 
 class ReportReport(BaseModel):
-    """Where the page is."""
+    """Where the page is. ``learned``: what the model gained over its predecessor; only on the test split."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,6 +80,7 @@ class ReportReport(BaseModel):
     split: str
     report: str
     size_bytes: int
+    learned: LearnedSince | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class _Findings:
     history: pd.DataFrame | None
     gate: GateDecision | None
     people: Section | None
+    learned: LearnedSince | None
     uris: dict[str, str]
 
 
@@ -105,6 +114,11 @@ def write_report(workspace: Workspace, request: ReportRequest, progress: Progres
         predictions = predict_split(workspace, registry, version, dataset, manifest, split, progress)
         package = registry.package(version)
         gate, people = _ledger_says(workspace, version)
+        learned = None
+        if split is Split.TEST:
+            learned = learned_since(
+                workspace, registry, version, dataset, manifest, predictions, seed=request.seed, progress=progress
+            )
         findings = _Findings(
             workspace=workspace,
             info=registry.info(version),
@@ -112,9 +126,10 @@ def write_report(workspace: Workspace, request: ReportRequest, progress: Progres
             dataset=dataset,
             predictions=predictions,
             evaluation=evaluation,
-            history=_history(package.parent / HISTORY_FILE),
+            history=pd.read_csv(history) if (history := package.parent / HISTORY_FILE).is_file() else None,
             gate=gate,
             people=people,
+            learned=learned,
             uris=dict(zip(manifest["image_id"], manifest["uri"], strict=True)),
         )
         with progress.step("Drawing the report"):
@@ -127,11 +142,8 @@ def write_report(workspace: Workspace, request: ReportRequest, progress: Progres
         split=split.value,
         report=str(path),
         size_bytes=path.stat().st_size,
+        learned=learned,
     )
-
-
-def _history(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.is_file() else None
 
 
 def _ledger_says(workspace: Workspace, version: str) -> tuple[GateDecision | None, Section | None]:
@@ -151,16 +163,15 @@ def _content(findings: _Findings) -> ReportContent:
         tone = "good" if gate.passed else "bad"
     sections = [
         evaluation_section(figures, _classification_pictures(findings)),
+        None if findings.learned is None else gain_section(findings.learned),
         _calibration(findings),
         _alone(findings),
+        None if gate is None else gate_section(gate),
+        findings.people,
         _errors(findings),
         _training(findings),
         _data(findings),
     ]
-    if findings.people is not None:
-        sections.insert(3, findings.people)
-    if gate is not None:
-        sections.insert(3, gate_section(gate))
     return ReportContent.model_validate(
         {
             "title": f"Model version {findings.info.version}",
@@ -169,7 +180,7 @@ def _content(findings: _Findings) -> ReportContent:
             "verdict_tone": tone,
             "made_at": datetime.now(UTC),
             "tiles": headline_tiles(figures, findings.evaluation.triage),
-            "sections": tuple(sections),
+            "sections": tuple(section for section in sections if section is not None),
             "lineage": lineage(findings.info, findings.card, findings.dataset, profile.name),
         }
     )
@@ -198,23 +209,13 @@ def _calibration(findings: _Findings) -> Section:
     return Section(
         title="Whether its confidence can be believed",
         sentences=(
-            f"Temperature {findings.card.temperature:.2f}{_further(findings.card.calibrated_by.kind)}, fitted on "
+            f"Temperature {findings.card.temperature:.2f}{_FURTHER[findings.card.calibrated_by.kind]}, fitted on "
             "validation images. Calibration error "
             f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here "
             f"by chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
         ),
         pictures=(_picture(picture, "Reliability before and after calibration"),),
     )
-
-
-def _further(kind: CalibrationKind) -> str:
-    """What was done to the logits besides."""
-    words = {
-        CalibrationKind.TEMPERATURE: "",
-        CalibrationKind.VECTOR: ", then a scale and a shift of each class",
-        CalibrationKind.CLASS_WISE: ", then each class against the rest",
-    }
-    return words[kind]
 
 
 def _uncalibrated(probabilities: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64] | None:

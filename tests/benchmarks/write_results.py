@@ -22,7 +22,16 @@ def main() -> None:
     """Write the tables of what was measured."""
     parts = ["# Results", "", "Made by `python tests/benchmarks/write_results.py` from the files in `results/`."]
     parts += ["Brackets: 95% bootstrap intervals, whole groups drawn. Splits are by group where the set has one.", ""]
-    for title, command, lines in (_accuracy(), _loop(), _retrain(), _selection(), _noise(), _triage(), _attention()):
+    for title, command, lines in (
+        _accuracy(),
+        _loop(),
+        _retrain(),
+        _selection(),
+        _noise(),
+        _triage(),
+        _million(),
+        _attention(),
+    ):
         if lines:
             parts += [f"## {title}", "", f"`{command}`", "", *lines, ""]
     parts += ["Machines: " + "; ".join(_machines()) + ".", ""]
@@ -153,6 +162,26 @@ def _triage() -> tuple[str, str, list[str]]:
     return "Triage: how often the limit holds", "python tests/benchmarks/measure_triage.py SET", _table(columns, rows)
 
 
+def _million() -> tuple[str, str, list[str]]:
+    columns = "strategy|tasks|seconds|processor seconds|peak memory, MB"
+    lines = []
+    for found in _read("million.json"):
+        said = f"{found['images']:,} images, embeddings of {found['dimensions']:,} numbers as float16 in a file"
+        lines = [f"{said}, {found['labelled']:,} images with a label, {found['classes']} classes.", ""]
+        rows = [
+            [
+                one["strategy"].replace("_", " "),
+                str(one["tasks"]),
+                f"{one['seconds']:.0f}",
+                f"{one['processor_seconds']:.0f}" if "processor_seconds" in one else "",
+                str(one["peak_memory_mb"]),
+            ]
+            for one in found["strategies"]
+        ]
+        lines += [*([found["remark"], ""] if "remark" in found else []), *_table(columns, rows)]
+    return "A review round from a million images", "python tests/benchmarks/measure_million.py", lines
+
+
 def _attention() -> tuple[str, str, list[str]]:
     lines, seeds = [], 3
     for found in _read("attention-*.json"):
@@ -196,7 +225,7 @@ def _machines() -> list[str]:
             *_read("retrain-*-split*.json"),
             *_read("accuracy-*-seed*.json"),
             *_read("attention-*.json"),
-            *(r for kind in ("selection", "label-noise", "triage") for r in _read(f"{kind}-*.json")),
+            *(r for kind in ("selection-*", "label-noise-*", "triage-*", "million") for r in _read(f"{kind}.json")),
         )
     ]
     return sorted({f"{one['cpu']}, {one['cores']} cores, {one['memory_gb']} GB" for one in found})

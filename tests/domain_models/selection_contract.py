@@ -64,11 +64,11 @@ def eligible(name: StrategyName, pool: Pool) -> NDArray[np.bool_]:
 
 def check_strategy(name: StrategyName, select: Callable[..., object], pool: Pool, budget: int, seed: int) -> None:
     """Every clause of the contract on one pool."""
-    before = {field.name: np.copy(getattr(pool, field.name)) for field in fields(pool)}
+    before = {field.name: np.copy(getattr(pool, field.name)[:]) for field in fields(pool)}
     chosen = select(pool, budget, seed)
     again = select(pool, budget, seed)
     for field, value in before.items():
-        assert np.array_equal(value, getattr(pool, field), equal_nan=value.dtype.kind == "f"), f"{field} was changed"
+        assert np.array_equal(value, getattr(pool, field)[:], equal_nan=value.dtype.kind == "f"), f"{field} was changed"
     indices, scores, reasons = chosen.indices, chosen.scores, chosen.reasons  # type: ignore[attr-defined]
 
     may = eligible(name, pool)

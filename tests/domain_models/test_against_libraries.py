@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from domain_models import conformal
 from domain_models.calibration import softmax
-from domain_models.selection.embedding_space import diverse, unit_vectors
+from domain_models.selection.embedding_space import diverse
+from domain_models.selection.neighbours import unit_vectors
 from domain_models.selection.pool import UNLABELLED, Pool, Strategy
 from domain_models.selection.uncertainty import entropy, low_confidence, margin
 

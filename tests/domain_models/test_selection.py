@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import BadInput
-from domain_models.selection.embedding_space import distance_to_labelled, nearest_of_class, unit_vectors
 from domain_models.selection.labels_in_doubt import label_doubt
+from domain_models.selection.neighbours import distance_to_labelled, nearest_of_class, unit_vectors
 from domain_models.selection.pool import UNLABELLED, Pool
 from domain_models.selection.strategies import MIX, STRATEGIES, StrategyName, audit_size, parse_strategy
 from domain_models.selection.uncertainty import named_pairs

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,22 @@ from data_contracts.errors import BadInput, NotFound
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events
 from data_contracts.profile import shipped_profile_text
-from data_contracts.records import NewLabelEvent
+from data_contracts.records import NewLabelEvent, PromotionEvent
 from data_contracts.taxonomy import Taxonomy, TaxonomyClass
 from data_contracts.vocabulary import Action, Alias, Source, Split
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_package import ModelCard, RetrainedFrom, read_card
 from domain_models.tracking import Registry
 from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.ingest import IngestRequest, ingest
 from pipelines.steps.models import list_models
 from pipelines.steps.predictions import predict_split
 from pipelines.steps.promote import GateRefused, PromoteReport, PromoteRequest, promote
 from pipelines.steps.registry import open_registry
+from pipelines.steps.report import ReportRequest, write_report
+from pipelines.steps.report_gain import predecessor
 from pipelines.steps.retrain import RetrainReport, RetrainRequest, retrain
 from pipelines.steps.retrain_changes import Change, compare, meanings, sample
 from pipelines.steps.train import TrainRequest, train
@@ -159,6 +162,46 @@ def test_corrections_and_new_labels_make_a_candidate_whose_lineage_names_champio
     assert gate.gate is not None
     assert (gate.gate["candidate"], gate.gate["champion"]) == ("2", "1")
     assert next(check for check in gate.gate["checks"] if check["rule"] == "lineage")["passed"]
+    _the_report_says_what_was_gained(site, report)
+
+
+def _the_report_says_what_was_gained(site: Workspace, retrained: RetrainReport) -> None:
+    told = write_report(site, ReportRequest(model="2"))
+    found, changes = told.learned, retrained.changes
+    assert found is not None
+    assert changes is not None
+    assert (found.predecessor, found.corrected) == ("1", 4)
+    assert found.new == changes.train.new + changes.val.new
+    figures = [evaluate(site, EvaluateRequest(model=one)).figures for one in ("1", "2")]
+    assert found.macro_f1_gained == pytest.approx(figures[1].macro_f1 - figures[0].macro_f1)
+    assert found.macro_f1_gained_ci is not None
+    assert found.macro_f1_gained_ci[0] <= found.macro_f1_gained <= found.macro_f1_gained_ci[1]
+    assert [(one.name, one.corrected_to, one.corrected_away) for one in found.classes] == [
+        ("dots", 4, 0),
+        ("plain", 0, 4),
+    ]
+    page = Path(told.report).read_text(encoding="utf-8")
+    assert "What it learned since model version 1" in page
+    assert f"4 corrected and {found.new} new labels on training and validation images" in page
+    assert write_report(site, ReportRequest(model="1")).learned is None, "the first one had no predecessor"
+
+
+def test_a_full_training_is_held_against_the_champion_of_its_time() -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    moves = [
+        PromotionEvent.model_construct(at=at - timedelta(days=days), to_alias=alias, model_version=version)
+        for days, alias, version in (
+            (3, Alias.CHAMPION, "1"),
+            (2, Alias.CHAMPION, "2"),
+            (1, Alias.CANDIDATE, "9"),
+            (-1, Alias.CHAMPION, "3"),
+        )
+    ]
+    full = ModelCard.model_construct(created_at=at, retrained_from=None)
+    assert predecessor(full, "3", moves) == "2"
+    assert predecessor(full, "3", moves[3:]) is None
+    origin = RetrainedFrom.model_construct(champion="1")
+    assert predecessor(ModelCard.model_construct(created_at=at, retrained_from=origin), "3", moves) == "1"
 
 
 def test_the_same_again_registers_nothing_twice_and_a_heir_computes_only_new_images(site: Workspace) -> None:
