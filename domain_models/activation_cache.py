@@ -53,6 +53,7 @@ def cached_maps(
     *,
     device: str = "cpu",
     progress: Progress = SILENT,
+    what: str = "Activations of the frozen stages",
 ) -> CachedMaps:
     """The activation maps of ``names``; those that are not in the folder yet are computed and kept.
 
@@ -65,6 +66,7 @@ def cached_maps(
         compute: makes the maps.
         device: where it computes; see :func:`~domain_models.inference.map_batches`.
         progress: told of each map computed.
+        what: name of the step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     maps_path, rows_path = folder / "maps.bin", folder / "rows.txt"
@@ -72,7 +74,7 @@ def cached_maps(
         index = _finished_rows(rows_path)
         missing = np.asarray([i for i, name in enumerate(names) if name not in index], dtype=np.int64)
         if len(missing):
-            _compute_missing(maps_path, rows_path, names, missing, index, shape, compute, device, progress)
+            _compute_missing(maps_path, rows_path, names, missing, index, shape, compute, device, progress, what)
     rows = np.fromiter((index[name] for name in names), dtype=np.int64, count=len(names))
     if not index:
         return CachedMaps(np.zeros((0, *shape), dtype=np.float16), rows, 0)
@@ -115,11 +117,12 @@ def _compute_missing(
     compute: Compute,
     device: str,
     progress: Progress,
+    what: str,
 ) -> None:
     row = max(index.values(), default=-1) + 1
     row_bytes = int(np.prod(shape)) * np.dtype(np.float16).itemsize
     with (
-        progress.step("Activations of the frozen stages", total=len(missing)) as step,
+        progress.step(what, total=len(missing)) as step,
         maps_path.open("r+b" if maps_path.exists() else "w+b") as maps,
         rows_path.open("a", encoding="utf-8") as journal,
     ):

@@ -1,6 +1,7 @@
-"""Remembering: on images whose label did not change, the new network is held to what the champion says of them.
+"""Distillation: a network is held to what another says of the same images (Hinton, Vinyals and Dean, 2015).
 
-Li and Hoiem: Learning without Forgetting, ECCV 2016.
+In an incremental training the other is the champion, and only images whose label did not change count, so that nothing
+is forgotten (Li and Hoiem: Learning without Forgetting, ECCV 2016). In a full training it may be a larger teacher.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from domain_models.fine_tuning import Memory
+from domain_models.fine_tuned import Memory
+from domain_models.supervision_settings import TeacherSettings
 
 TEMPERATURE = 2.0
 """Softens both distributions, so that what the champion says of the less probable classes counts too."""
@@ -50,3 +52,32 @@ def remember(
         return factors[rows].to(logits.device) * (target.exp() * (target - own)).sum(dim=1)
 
     return memory
+
+
+def taught(teacher_logits: NDArray[np.float32] | None, settings: TeacherSettings) -> Memory | None:
+    """What a teacher adds to the loss of each image: how far the network is from its softened answer, on every image.
+
+    Augmented images are held to what the teacher says of the image as it is, which is computed only once.
+
+    Args:
+        teacher_logits: float32 [n, k] of the training images, in the order of the network's classes.
+        settings: temperature and weight.
+
+    Returns:
+        ``None`` where nobody teaches.
+
+    Raises:
+        ValueError: the settings name a teacher and there is nothing that it says, or the other way round.
+    """
+    if (teacher_logits is None) == bool(settings.model):
+        raise ValueError("a teacher is named and its logits are given, or neither")
+    if teacher_logits is None:
+        return None
+    images, classes = teacher_logits.shape
+    return remember(
+        teacher_logits,
+        np.ones(images, dtype=np.bool_),
+        np.arange(classes, dtype=np.int64),
+        temperature=settings.temperature,
+        share=settings.share,
+    )
