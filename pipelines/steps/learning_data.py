@@ -10,6 +10,7 @@ import pandas as pd
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.workspace import Workspace
+from domain_models.pretrained_weights import read_record
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import TrainingData
 from pipelines.steps.candidate import prepared_data
@@ -27,7 +28,9 @@ def with_sources(
     """
     config, teacher = with_teacher(workspace, dataset, config)
     config, pool = with_pool(workspace, manifest, config)
-    return config, [*teacher, *pool]
+    record = read_record(config.weights)
+    start = [record.sentence(config.weights)] if record is not None else []
+    return config, [*start, *teacher, *pool]
 
 
 def learning_data(

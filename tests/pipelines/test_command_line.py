@@ -16,7 +16,7 @@ from tests.small_disk import small_disk as small_disk
 VERBS = [
     *("demo", "init", "ingest", "curate", "train", "evaluate", "promote", "rollback", "models"),
     *("score", "report", "doctor", "labels", "queue", "review", "retrain", "decisions", "taxonomy"),
-    *("up", "simulate", "backbones"),
+    *("up", "simulate", "backbones", "pretrain"),
 ]
 
 
