@@ -188,6 +188,7 @@ def test_a_training_that_was_killed_goes_on_with_what_the_network_said_before(
     assert not same(alone, whole)
 
 
+@pytest.mark.slow
 def test_the_network_grows_sure_of_images_without_a_label_and_right_about_them(tmp_path: Path) -> None:
     config = config_with(threshold=0.6).model_copy(update={"epochs": 8})
     pool = pool_of(45)

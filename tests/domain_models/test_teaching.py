@@ -87,6 +87,7 @@ def test_a_teacher_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
         teacher.logits(images.images, images.image_ids, CLASSES, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_pupil_learns_what_only_the_teacher_says(tmp_path: Path) -> None:
     # The labels never say how alike two classes are; this teacher finds everything that is not class 0 half 1, half 2.
     plain = data()

@@ -57,6 +57,7 @@ def test_it_learns_from_training_images_and_the_pool_and_never_from_what_is_meas
     assert (report.reused, again.reused) == (False, True)
 
 
+@pytest.mark.slow
 def test_a_training_with_the_weights_says_what_they_are_worth(curated: Path) -> None:
     workspace = Workspace(curated)
     report = as_json(pretrain(workspace, PretrainRequest(epochs=1, overrides=SETTINGS)))
