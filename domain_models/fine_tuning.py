@@ -189,7 +189,8 @@ class _Run:
         weight = torch.from_numpy(self.weights[positions]).float().to(config.device)
         weight = weight * (targets @ self.class_weights.to(config.device))
         if self.pool is not None:
-            inputs = torch.cat([inputs, self.pool.inputs(self.network, self.part, number)])
+            strong = self.pool.inputs(self.network, self.part, number)
+            inputs = torch.cat([inputs, strong]) if len(strong) else inputs  # a small pool is soon used up
         with autocast(config):
             logits, of_pool = self.part(inputs).float().split([len(positions), len(inputs) - len(positions)])
         losses = self.loss(logits, targets)

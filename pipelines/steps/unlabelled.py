@@ -81,7 +81,8 @@ def with_pool(workspace: Workspace, manifest: pd.DataFrame, config: TrainingConf
             f"pool.ratio={config.pool.ratio} asks for images without a label. There are {found.sentence}",
             remedy="Ingest images without labels and run `tailsight curate` again, or leave pool.ratio at 0.",
         )
-    content = hashlib.sha256("\0".join(found.rows["image_id"]).encode()).hexdigest()
+    rows = _needed(found, manifest, config)
+    content = hashlib.sha256("\0".join(rows["image_id"]).encode()).hexdigest()
     pool = config.pool.model_copy(update={"content": content})
     how = (
         f", after classes are given the shares that they have among the labels (to the power {pool.prior_power:g}), "
@@ -89,9 +90,12 @@ def with_pool(workspace: Workspace, manifest: pd.DataFrame, config: TrainingConf
         if pool.alignment
         else ""
     )
+    drawn = (
+        f" {len(rows):,} of them are used: training will not get to see more." if len(rows) < len(found.rows) else ""
+    )
     sentence = (
-        f"FixMatch on {found.sentence} An epoch sees at most {pool.ratio} of them for each labelled one; one teaches "
-        f"where a class has a probability of at least {pool.threshold:g}{how}."
+        f"FixMatch on {found.sentence}{drawn} An epoch sees at most {pool.ratio} of them for each labelled one; one "
+        f"teaches where a class has a probability of at least {pool.threshold:g}{how}."
     )
     return config.model_copy(update={"pool": pool}), [sentence]
 
@@ -109,5 +113,14 @@ def pool_images(
     """
     if not config.pool.ratio:
         return None
-    rows = unlabelled(workspace, manifest).rows
+    rows = _needed(unlabelled(workspace, manifest), manifest, config)
     return UnlabelledImages.of_manifest(rows, prepared_images(workspace, rows, config.preprocessing, progress))
+
+
+def _needed(found: Unlabelled, manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
+    """As many of the images as all epochs together can see, so that no more are decoded and kept.
+
+    An image id is the hash of its bytes, so the first ones are as good as drawn by lot, and always the same.
+    """
+    labelled = int(((manifest["split"] == Split.TRAIN.value) & (manifest["weight"] > 0)).sum())
+    return found.rows.head(config.pool.ratio * labelled * config.epochs)

@@ -226,6 +226,15 @@ def test_no_fold_model_learns_from_an_image_of_a_group_that_it_is_asked_about(
     assert any("of no group that it is asked about" in one for one in model.sentences)
 
 
+@pytest.mark.parametrize("frozen", [{}, {"frozen_stages": 3, "cached_views": 2}])
+def test_a_pool_of_fewer_images_than_batches_is_spread_over_some_of_them(
+    tmp_path: Path, frozen: dict[str, int]
+) -> None:
+    config = config_with().model_copy(update={"epochs": 1, **frozen})
+    model = train(data(pool_of(2)), config, tmp_path)
+    assert model.history["pool_images"].tolist() == [2.0]
+
+
 def test_a_pool_that_reaches_into_validation_is_a_defect() -> None:
     with pytest.raises(ValueError, match="by which choices are made"):
         data(pool_of(2, ("v3", "elsewhere")))

@@ -32,7 +32,7 @@ from tests.pipelines.picture_files import write_csv
 
 SMALL = (
     *("backbone=test_resnet", "weights=none", "epochs=2", "probe=false", "cross_fit_folds=0", "batch_size=16"),
-    *("preprocessing.height=32", "preprocessing.width=32", "pool.ratio=1", "pool.threshold=0.4"),
+    *("preprocessing.height=32", "preprocessing.width=32", "pool.ratio=2", "pool.threshold=0.4"),
 )
 PATIENTS = 60
 
@@ -114,6 +114,17 @@ def test_a_model_that_learned_from_images_without_a_label_says_so_and_saw_only_t
     assert history["pool_share_sure"].between(0, 1).all()
     again = train(clinic, request)
     assert (again.model_version, again.reused) == (trained.model_version, True)
+
+
+def test_no_more_images_are_prepared_than_training_will_get_to_see(clinic: Workspace) -> None:
+    dataset, manifest = load_dataset(clinic)
+    few = manifest[(manifest["split"] != "train") | (manifest["image_id"] < "2")]  # some training images are gone
+    request = TrainRequest(preset="quick", overrides=(*SMALL, "epochs=1", "pool.ratio=1"))
+    config, said = with_sources(clinic, dataset, few, plan(clinic, request, few, clinic.profile)[0])
+    data = learning_data(clinic, dataset, few, config)
+    assert data.pool is not None
+    assert len(data.pool) == (few["split"] == "train").sum() < len(unlabelled(clinic, few).rows)
+    assert f"{len(data.pool)} of them are used" in said[0]
 
 
 def test_a_pool_of_nothing_is_refused_before_any_work(curated: Path) -> None:
