@@ -210,7 +210,7 @@ class _Training:
             inputs_are_maps=views is not None,
             epochs=config.epochs,
             validate=lambda: (self._val_logits(network), data.val.labels),
-            memory=taught(data.teacher_logits, config.teacher),
+            memory=taught(data, config),
             pool=data.pool,
             checkpoint=self.run_dir / "epoch.pt",
             owner=self.owner,

@@ -40,7 +40,8 @@ def with_teacher(
     spec = card.preprocessing
     sentences = [
         f"Taught by {_in_words(name)} ({card.architecture.backbone} at {spec.width}×{spec.height} px): its answers,"
-        f" softened by temperature {teacher.temperature:g}, weigh {teacher.share:g} times as much as the labels."
+        f" brought to the class shares of the labels and softened by temperature {teacher.temperature:g}, weigh"
+        f" {teacher.share:g} times as much as the labels."
     ]
     if not name.isdigit():
         sentences.append(

@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from data_contracts.errors import BadInput
-from domain_models.distillation import taught
+from domain_models.distillation import at_class_shares, taught
 from domain_models.inference import predict_logits
-from domain_models.supervision_settings import TeacherSettings
 from domain_models.teacher import Teacher
 from domain_models.training import train
-from domain_models.training_config import TrainingConfig
+from domain_models.training_config import LossKind, TrainingConfig
 from domain_models.training_data import TrainingData
 from domain_models.training_phases import fresh_network
 from tests.domain_models.tiny_networks import SMALL, striped
@@ -30,9 +29,19 @@ def data(teacher_logits: np.ndarray[Any, np.dtype[np.float32]] | None = None) ->
     return TrainingData(CLASSES, striped(np.arange(60) % 3, 1, "t"), striped(np.arange(24) % 3, 2, "v"), teacher_logits)
 
 
+def two_classes(said: list[list[float]] | None, labels: list[int]) -> TrainingData:
+    part = striped(np.asarray(labels), 1, "t")
+    logits = None if said is None else np.asarray(said, dtype=np.float32)
+    return TrainingData(("across", "along"), part, striped(np.array([0, 1]), 2, "v"), logits)
+
+
+def config_of(**teacher: float) -> TrainingConfig:
+    return TrainingConfig.model_validate(TAUGHT.model_dump() | {"teacher": {"model": "1", **teacher}})
+
+
 def test_the_loss_is_the_squared_temperature_times_the_divergence_of_softened_answers() -> None:
-    settings = TeacherSettings(model="1", temperature=2.0, share=3.0)
-    memory = taught(np.array([[2 * math.log(3.0), 0.0]], dtype=np.float32), settings)
+    strong = 2 * math.log(3.0)
+    memory = taught(two_classes([[strong, 0.0], [0.0, strong]], [0, 1]), config_of(temperature=2.0, share=3.0))
     assert memory is not None
     # softened by 2 the teacher says 3/4 and 1/4, and a network that knows nothing one half each
     by_hand = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
@@ -44,12 +53,37 @@ def test_the_loss_is_the_squared_temperature_times_the_divergence_of_softened_an
     torch.testing.assert_close(logits.grad, torch.tensor([[3 * 2 * (0.5 - 0.75), 3 * 2 * (0.5 - 0.25)]]))
 
 
+def test_a_teacher_that_names_rare_classes_too_often_is_brought_back_to_the_shares_of_the_labels() -> None:
+    labels, weights = np.array([0, 0, 0, 1]), np.ones(4)
+    # one that says nothing is left with saying how frequent the classes are
+    moved = at_class_shares(np.zeros((4, 2), dtype=np.float32), labels, weights)
+    torch.testing.assert_close(torch.softmax(torch.from_numpy(moved), dim=1), torch.tensor([[0.75, 0.25]] * 4))
+    chance = np.random.default_rng(1)
+    logits = chance.normal(0, 2, (200, 4)).astype(np.float32) + np.array([0, 1, 4, 9], dtype=np.float32)
+    labels, weights = chance.choice(3, 200, p=[0.7, 0.2, 0.1]), chance.uniform(0, 1, 200)
+    moved = at_class_shares(logits, labels, weights)
+    said = torch.softmax(torch.from_numpy(moved[:, :3].astype(np.float64)), dim=1).numpy()
+    shares = np.bincount(labels, weights=weights, minlength=3) / weights.sum()
+    np.testing.assert_allclose((weights / weights.sum()) @ said, shares, atol=1e-4)
+    np.testing.assert_array_equal(moved[:, 3], logits[:, 3])  # no label names it
+    np.testing.assert_allclose(at_class_shares(moved, labels, weights), moved, atol=1e-3)  # once is enough
+
+
+def test_where_the_loss_shifts_the_network_by_the_shares_the_teacher_is_shifted_as_much() -> None:
+    data = two_classes([[0.0, 0.0]] * 4, [0, 0, 0, 1])
+    balanced = config_of(temperature=1.0).model_copy(update={"loss": LossKind.BALANCED_SOFTMAX})
+    memory = taught(data, balanced)
+    assert memory is not None
+    # the teacher knows only how frequent the classes are, and that is what the loss adds by itself
+    torch.testing.assert_close(memory(torch.zeros((4, 2)), np.arange(4)), torch.zeros(4), atol=1e-5, rtol=0)
+
+
 def test_a_teacher_without_answers_and_answers_without_a_teacher_are_defects() -> None:
-    assert taught(None, TeacherSettings()) is None
+    assert taught(two_classes(None, [0, 1]), SMALL) is None
     with pytest.raises(ValueError, match="or neither"):
-        taught(None, TeacherSettings(model="1"))
+        taught(two_classes(None, [0, 1]), config_of())
     with pytest.raises(ValueError, match="or neither"):
-        taught(np.zeros((1, 2), dtype=np.float32), TeacherSettings())
+        taught(two_classes([[0.0, 1.0], [1.0, 0.0]], [0, 1]), SMALL)
 
 
 def teacher_of(network: Any, classes: tuple[str, ...] = CLASSES) -> Teacher:
