@@ -52,5 +52,6 @@ def searched(
 
     sections = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     fixed = frozenset(_VARIED_IN.get(section, section) for section in sections)
+    fixed |= {"backbone"} if "weights" in sections else set()  # a file of weights fits one backbone
     folder = workspace.runs / f"search-{key}"
     return search(start, data_for, folder, seconds=60 * minutes, fixed=fixed, progress=progress)

@@ -58,7 +58,7 @@ MISTAKES = [
     ),
     (
         ("trian",),
-        "No such command 'trian'. Did you mean 'train', 'retrain'?",
+        "No such command 'trian'. Did you mean 'train', 'retrain', 'pretrain'?",
         "See `tailsight --help`.",
     ),
     (
