@@ -71,6 +71,11 @@ class Workspace:
         return self.folder / "runs"
 
     @property
+    def pretrained(self) -> Path:
+        """Weights of backbones that were pretrained on the images of this workspace."""
+        return self.folder / "pretrained"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artefacts."""
         return self.folder / "mlflow"

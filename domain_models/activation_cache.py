@@ -54,7 +54,7 @@ def cached_maps(
     *,
     device: str = "cpu",
     progress: Progress = SILENT,
-    title: str = "Activations of the frozen stages",
+    what: str = "Activations of the frozen stages",
 ) -> CachedMaps:
     """The activation maps of ``names``; those that are not in the folder yet are computed and kept.
 
@@ -67,7 +67,7 @@ def cached_maps(
         compute: makes the maps.
         device: where it computes; see :func:`~domain_models.inference.map_batches`.
         progress: told of each map computed.
-        title: what a person reads of this work.
+        what: name of the step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     maps_path, rows_path = folder / "maps.bin", folder / "rows.txt"
@@ -75,7 +75,7 @@ def cached_maps(
         index = _finished_rows(rows_path)
         missing = np.asarray([i for i, name in enumerate(names) if name not in index], dtype=np.int64)
         if len(missing):
-            with progress.step(title, total=len(missing)) as step:
+            with progress.step(what, total=len(missing)) as step:
                 _compute_missing(maps_path, rows_path, names, missing, index, shape, compute, device, step)
     return _mapped(maps_path, names, index, shape, len(missing))
 

@@ -57,6 +57,38 @@ def build_policy(settings: AugmentationSettings, channels: int) -> Any:
     return A.Compose([step for wanted, step in steps if wanted])
 
 
+def weak_settings(settings: AugmentationSettings) -> AugmentationSettings:
+    """The flips, quarter turns and shifts of a profile's settings, and nothing else of them."""
+    kept = {"flip_horizontal", "flip_vertical", "rotate_quarter_turns", "translate"}
+    return AugmentationSettings.model_validate(
+        {name: value if name in kept else 0 for name, value in settings.model_dump().items()}
+    )
+
+
+def strong_settings(settings: AugmentationSettings, factor: float) -> AugmentationSettings:
+    """What a profile allows, done ``factor`` times as far; what it does not allow stays undone.
+
+    Whatever would turn one class into another is switched off (or 0) in the profile, and 0 times anything is 0. Which
+    ways an image is flipped stays as it is.
+
+    Args:
+        settings: of the profile.
+        factor: of every size, angle and probability, each up to its largest valid value.
+    """
+    return AugmentationSettings.model_validate(
+        {
+            name: value if isinstance(value, bool) else min(value * factor, _largest(name))
+            for name, value in settings.model_dump().items()
+        }
+    )
+
+
+def _largest(name: str) -> float:
+    """The largest valid value of a setting."""
+    bounds = (getattr(rule, "le", None) for rule in AugmentationSettings.model_fields[name].metadata)
+    return min(float(bound) for bound in bounds if bound is not None)
+
+
 def augmented(policy: Any, images: NDArray[np.uint8], image_ids: list[str], seed: int, epoch: int) -> NDArray[np.uint8]:
     """Augmented copies.
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_contracts.errors import BadInput
 from domain_models.attention import AttentionKind, insert_attention
 from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
 from domain_models.heads import HeadKind, of_one_length
+from domain_models.pretrained_weights import read_record
 from domain_models.stems import keep_resolution
 from domain_models.timm_models import create_timm_model, takes_one_size, timm_model_names
 
@@ -119,8 +121,17 @@ def build_network(architecture: Architecture, weights: str = WeightSource.NONE) 
     return plain
 
 
+def backbone_state(network: Classifier) -> dict[str, Tensor]:
+    """The weights and statistics of all but the classifier, by names that a weights file may use."""
+    classifier = _classifier_keys(network.body)
+    return {name: value for name, value in network.body.state_dict().items() if name not in classifier}
+
+
 def normalisation(backbone: str, weights: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation (0..1 pixel range) that the weights were trained with."""
+    record = read_record(weights)
+    if record is not None:
+        return record.mean, record.std
     if weights == WeightSource.BUNDLED and backbone in BUNDLED_PACKAGES:
         return BUNDLED_MEAN, BUNDLED_STD
     settings = getattr(create_timm_model(_known(backbone), num_classes=2), "pretrained_cfg", {})
@@ -237,11 +248,9 @@ def _file_weights(_: Architecture, weights: str) -> dict[str, Tensor] | None:
             f"weights={weights!r} is neither a source nor a file.",
             remedy=f"Give {', '.join(WeightSource)} or the path of a weights file.",
         )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
     try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a hostile or damaged file fails in many ways
         raise BadInput(f"The weights file {path} cannot be read ({type(error).__name__}).") from None

@@ -117,7 +117,7 @@ class _FoldFitter:
         progress: Progress,
     ) -> None:
         self.everything, self.config, self.recipe, self.progress = everything, config, recipe, progress
-        self.classes = len(data.classes)
+        self.classes, self.pool = len(data.classes), data.pool
         self._features = recipe.features
 
     def held_out_logits(self, train: NDArray[np.int64], held: NDArray[np.int64], name: str) -> NDArray[np.float32]:
@@ -129,7 +129,7 @@ class _FoldFitter:
         if self.recipe.epochs == 0 and self.recipe.strength is None:
             return classifier_of(network).logits(self._probe_features(network)[0][held])
         if self.recipe.epochs > 0:
-            self._fine_tune(network, train, name)
+            self._fine_tune(network, train, held, name)
         if self.recipe.strength is not None:
             self._rebalance(network, train, self.recipe.strength)
         spec, device = self.config.preprocessing, self.config.device
@@ -158,7 +158,7 @@ class _FoldFitter:
             prior=loss_prior(self.config, labels, weights, self.classes),
         )
 
-    def _fine_tune(self, network: Classifier, train: NDArray[np.int64], name: str) -> None:
+    def _fine_tune(self, network: Classifier, train: NDArray[np.int64], held: NDArray[np.int64], name: str) -> None:
         frozen = freeze_stages(network, self.config.frozen_stages)
         views = self.recipe.views
         batches: Batches
@@ -178,6 +178,7 @@ class _FoldFitter:
             inputs_are_maps=views is not None,
             epochs=self.recipe.epochs,
             validate=None,
+            pool=self.pool.without({self.everything.groups[i] for i in held}) if self.pool is not None else None,
             progress=self.progress,
             what=name,
         )

@@ -6,10 +6,8 @@ with the weights of one that was not.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +22,19 @@ from domain_models.batches import Batches
 from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.class_weights import class_weights
+from domain_models.fine_tuned import AfterEpoch, FineTuned, Memory, Validation
 from domain_models.heads import HeadKind, to_unit_rows
 from domain_models.learned_state import learned_state, move_average, parameter_groups, set_state
 from domain_models.linear_probe import validation_score
 from domain_models.losses import LOSSES, Loss, soft_targets
 from domain_models.mixing import mixed_batch
-from domain_models.number_formats import AUTOCAST
+from domain_models.number_formats import AUTOCAST, autocast
+from domain_models.pool_learning import PoolLearner
 from domain_models.samplers import SAMPLERS
 from domain_models.schedules import rate_factor
 from domain_models.stage_split import set_training_mode, suffix_of
 from domain_models.training_config import TrainingConfig
-
-Validation = Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]
-"""Logits float32 [n, k] and labels int64 [n] of the validation images, by the network as it stands."""
-
-Memory = Callable[[Tensor, NDArray[np.int64]], Tensor]
-"""What is added to the loss of each image so that the network remembers: logits float32 [b, k] and the positions int64
-[b] of the images to float32 [b]; see :mod:`domain_models.distillation`."""
-
-AfterEpoch = Callable[[Mapping[str, float]], None]
-"""Told of an epoch when it has ended: its row of the history."""
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """What the loop did: one history row per epoch, the best epoch (the last without validation), its validation
-    macro-F1, and seconds."""
-
-    history: list[dict[str, float]]
-    best_epoch: int
-    best_score: float
-    seconds: float
+from domain_models.training_data import UnlabelledImages
 
 
 def fine_tune(
@@ -69,6 +49,7 @@ def fine_tune(
     epochs: int,
     validate: Validation | None,
     memory: Memory | None = None,
+    pool: UnlabelledImages | None = None,
     give_up_above: float | None = None,
     checkpoint: Path | None = None,
     owner: str = "",
@@ -89,6 +70,7 @@ def fine_tune(
         epochs: how many at most.
         validate: scores the network after each epoch; ``None`` keeps the last epoch.
         memory: added to the loss of each image; not with MixUp or CutMix, whose inputs are no image's.
+        pool: images without a label that are learned as well, see :mod:`~domain_models.pool_learning`.
         give_up_above: training ends after its first epoch where the calibrated log-loss of ``validate`` is above this.
         checkpoint: where to save each epoch; ``None`` does not.
         owner: key of configuration and data; see :mod:`~domain_models.checkpoints`.
@@ -99,6 +81,9 @@ def fine_tune(
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above)
+    if pool is not None:
+        classes = network.architecture.classes
+        run.pool = PoolLearner(pool, labels, weights, classes, config, inputs_are_maps=inputs_are_maps)
     state = load_checkpoint(checkpoint, owner) if checkpoint is not None else None
     if state is not None:
         run.restore(state)
@@ -143,6 +128,7 @@ class _Run:
         give_up_above: float | None,
     ) -> None:
         self.give_up_above = give_up_above
+        self.pool: PoolLearner | None = None
         self.network, self.frozen, self.batches, self.memory = network, frozen, batches, memory
         self.labels, self.weights, self.config = labels, weights, config
         self.part = suffix_of(network, frozen) if inputs_are_maps else network
@@ -183,16 +169,18 @@ class _Run:
         for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
             frozen = self.frozen if whole is self.network else []
             set_training_mode(whole, frozen, keep_batch_statistics=config.keeps_pretrained_statistics)
+        if self.pool is not None:
+            self.pool.begin(epoch, len(order), self.steps_per_epoch)
         total, seen, started = 0.0, 0, time.perf_counter()
         # Nearly equal batches: a last batch of one image would break batch normalisation.
         for number, positions in enumerate(np.array_split(order, self.steps_per_epoch)):
             self._set_rate((epoch - 1) * self.steps_per_epoch + number)
-            loss = self._train_batch(positions, epoch, chance)
+            loss = self._train_batch(number, positions, epoch, chance)
             total, seen = total + loss * len(positions), seen + len(positions)
             report(len(positions), f"loss {total / seen:.3f}, {seen / (time.perf_counter() - started):.0f} images/s")
         return total / max(1, seen)
 
-    def _train_batch(self, positions: NDArray[np.int64], epoch: int, chance: np.random.Generator) -> float:
+    def _train_batch(self, number: int, positions: NDArray[np.int64], epoch: int, chance: np.random.Generator) -> float:
         config = self.config
         inputs = self.batches.inputs(positions, epoch).to(config.device)
         labels = torch.from_numpy(self.labels[positions]).to(config.device)
@@ -200,15 +188,17 @@ class _Run:
         inputs, targets = mixed_batch(inputs, targets, config, chance)
         weight = torch.from_numpy(self.weights[positions]).float().to(config.device)
         weight = weight * (targets @ self.class_weights.to(config.device))
-        autocast: Any = contextlib.nullcontext()
-        if self.dtype is not None:
-            autocast = torch.autocast(torch.device(config.device).type, self.dtype)
-        with autocast:
-            logits = self.part(inputs)
-        losses = self.loss(logits.float(), targets)
+        if self.pool is not None:
+            strong = self.pool.inputs(self.network, self.part, number)
+            inputs = torch.cat([inputs, strong]) if len(strong) else inputs  # a small pool is soon used up
+        with autocast(config):
+            logits, of_pool = self.part(inputs).float().split([len(positions), len(inputs) - len(positions)])
+        losses = self.loss(logits, targets)
         if self.memory is not None:
-            losses = losses + self.memory(logits.float(), positions)
+            losses = losses + self.memory(logits, positions)
         loss = (losses * weight).sum() / weight.sum().clamp_min(1e-8)
+        if self.pool is not None:
+            loss = loss + self.pool.loss(of_pool, len(positions))
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
@@ -240,6 +230,7 @@ class _Run:
             "seconds": seconds,
             "images_per_second": float((self.weights > 0).sum()) / max(seconds, 1e-9),
         }
+        row |= self.pool.row() if self.pool is not None else {}
         current = learned_state(self.network)
         if validate is None:
             self.best, self.best_epoch = dict(self.average) or current, self.epoch
@@ -280,6 +271,7 @@ class _Run:
             "best_score": list(self.best_score),
             "epochs_without_gain": self.epochs_without_gain,
             "history": self.history,
+            "pool": self.pool.state() if self.pool is not None else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -291,3 +283,5 @@ class _Run:
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]
+        if self.pool is not None:
+            self.pool.restore(state["pool"])

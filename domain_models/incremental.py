@@ -32,7 +32,8 @@ from domain_models.backbones import Classifier
 from domain_models.calibration import calibrated_nll
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
 from domain_models.distillation import remember
-from domain_models.fine_tuning import FineTuned, fine_tune
+from domain_models.fine_tuned import FineTuned
+from domain_models.fine_tuning import fine_tune
 from domain_models.frozen_part import ViewsOnceNeeded
 from domain_models.increment_inputs import IncrementInputs
 from domain_models.linear_probe import choose_linear_probe, validation_score

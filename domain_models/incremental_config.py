@@ -7,6 +7,7 @@ import torch
 from domain_models.backbones import Classifier
 from domain_models.heads import HeadKind
 from domain_models.stage_split import freeze_stages, splits_exactly
+from domain_models.supervision_settings import PoolSettings, TeacherSettings
 from domain_models.training_config import LossKind, ReweightingKind, SamplerKind, SecondStageKind, TrainingConfig
 
 EPOCHS = 3
@@ -58,6 +59,8 @@ def incremental_config(champion: TrainingConfig, network: Classifier, *, seed: i
             "reweighting": ReweightingKind.NONE,
             "sampler": SamplerKind.NATURAL,
             "later_sampler": None,
+            "pool": PoolSettings(),
+            "teacher": TeacherSettings(),  # the champion holds the network to what it knows
             "head": HeadKind.LINEAR,  # the network keeps its own, but a rebalanced classifier has no unit rows to hold
         }
     )

@@ -24,16 +24,18 @@ from numpy.typing import NDArray
 from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
 from domain_models.batches import AugmentedImages, Batches
-from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
-from domain_models.fine_tuning import AfterEpoch, FineTuned, fine_tune
+from domain_models.distillation import taught
+from domain_models.fine_tuned import AfterEpoch, FineTuned
+from domain_models.fine_tuning import fine_tune
 from domain_models.frozen_views import Views, views_of
 from domain_models.inference import embed, predict_logits
 from domain_models.kept_features import KeptFeatures
 from domain_models.linear_probe import choose_linear_probe, validation_score
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.stage_split import freeze_stages
+from domain_models.supervision_settings import what_came_of_it
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import (
@@ -46,6 +48,7 @@ from domain_models.training_phases import (
     probe_state,
     probe_views,
     set_classifier,
+    untouched_is_better,
     view_features,
 )
 from domain_models.two_stage import SECOND_STAGES, best_on_validation
@@ -107,9 +110,14 @@ class _Training:
             self.views = self._compute_views(network)
         penalty = self._probe(network) if config.probe else None
         kept = tuned = self._fine_tune(network) if config.epochs > 0 else None
-        if tuned and config.probe and self._probe_is_better(network):
-            network, kept = fresh_network(config, self.classes), None
-            set_classifier(network, probe_of(self.probe))
+        if tuned and config.probe:
+            before, after = self.probe["val_logits"].numpy(), self._val_logits(network)
+            better, sentence = untouched_is_better(before, after, self.data.val.labels)
+            self.sentences.append(sentence)
+            if better:
+                network, kept = fresh_network(config, self.classes), None
+                set_classifier(network, probe_of(self.probe))
+        self.sentences += what_came_of_it(config.teacher, config.pool, kept=bool(kept), folds=config.cross_fit_folds)
         if kept is None and self.all_features is not None:
             count = len(self.data.train)
             self.learned = self.all_features[0][:count], self.all_features[0][count:]
@@ -202,6 +210,8 @@ class _Training:
             inputs_are_maps=views is not None,
             epochs=config.epochs,
             validate=lambda: (self._val_logits(network), data.val.labels),
+            memory=taught(data, config),
+            pool=data.pool,
             checkpoint=self.run_dir / "epoch.pt",
             owner=self.owner,
             progress=self.progress,
@@ -215,22 +225,6 @@ class _Training:
             + ("." if done == config.epochs else f"; stopped early ({config.epochs} were planned).")
         )
         return tuned
-
-    def _probe_is_better(self, network: Classifier) -> bool:
-        """Whether the untouched backbone predicts validation better than the fine-tuned one.
-
-        Judged by the calibrated log-loss and not by macro-F1, which rests on the few images of the rarest class, and
-        which the second stage changes afterwards.
-        """
-        labels = self.data.val.labels
-        before = calibrated_nll(self.probe["val_logits"].numpy(), labels)
-        after = calibrated_nll(self._val_logits(network), labels)
-        better = before < after
-        self.sentences.append(
-            f"Calibrated log-loss on validation: {before:.3f} with the untouched backbone, {after:.3f} fine-tuned; "
-            + ("the backbone stays untouched." if better else "fine-tuning is kept.")
-        )
-        return better
 
     def _compute_views(self, network: Classifier) -> Views | None:
         """Outputs of the frozen stages, or ``None`` where the network cannot be cut behind them."""

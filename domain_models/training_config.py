@@ -17,6 +17,7 @@ from data_contracts.profile import AugmentationSettings, describe_validation, se
 from domain_models.attention import AttentionKind
 from domain_models.heads import HeadKind
 from domain_models.preprocessing import Preprocessing
+from domain_models.supervision_settings import PoolSettings, TeacherSettings
 
 
 class LossKind(StrEnum):
@@ -151,6 +152,10 @@ class TrainingConfig(BaseModel):
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=1.0, ge=0, le=1, description="share of batches that are mixed")
 
+    # what teaches it besides labels
+    teacher: TeacherSettings = TeacherSettings()
+    pool: PoolSettings = PoolSettings()
+
     # then the classifier again
     second_stage: SecondStageKind = SecondStageKind.NONE
     cross_fit_folds: int = Field(default=0, ge=0, le=20, description="0 leaves triage to the validation images")
@@ -169,6 +174,12 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"loss {self.loss.value} is about angles and needs head=cosine")
         if self.loss in _ANGULAR and (self.mixup_alpha or self.cutmix_alpha):
             raise ValueError(f"loss {self.loss.value} has a margin for the one true class; mixed images have two")
+        if self.teacher.model and (self.mixup_alpha or self.cutmix_alpha):
+            raise ValueError("a teacher has not seen mixed images; set mixup_alpha=0 and cutmix_alpha=0")
+        if self.teacher.model and not self.epochs:
+            raise ValueError("with epochs 0 nothing would learn from the teacher")
+        if self.pool.ratio and not (self.epochs and self.augment):
+            raise ValueError("pool.ratio needs epochs of at least 1 and augment=true")
         return self
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,8 +82,50 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
+class UnlabelledImages:
+    """Images that nobody has labelled (or that nobody could decide), in one order.
+
+    Attributes:
+        images: uint8 [n, H, W, C].
+        image_ids: n ids.
+        groups: n components.
+    """
+
+    images: ImageRows
+    image_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len({len(self.images), len(self.image_ids), len(self.groups)}) != 1:
+            raise ValueError("images, ids and groups differ in number")
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def without(self, groups: Collection[str]) -> UnlabelledImages:
+        """The images of all other groups."""
+        kept = np.asarray([i for i, group in enumerate(self.groups) if group not in groups], dtype=np.int64)
+        ids, components = (tuple(names[i] for i in kept) for names in (self.image_ids, self.groups))
+        return UnlabelledImages(self.images.subset(kept), ids, components)
+
+    @classmethod
+    def of_manifest(cls, rows: pd.DataFrame, cache: CachedImages) -> UnlabelledImages:
+        """The images of some manifest rows (frames.MANIFEST) from the image cache; whatever labels they have."""
+        ids = tuple(str(image_id) for image_id in rows["image_id"])
+        return cls(ImageRows(cache.array, cache.rows(ids)), ids, tuple(str(one) for one in rows["component"]))
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Training and validation images; the test images are not here, so nothing can be chosen by them.
+
+    Attributes:
+        classes: k names.
+        train: what is learned from.
+        val: what choices are made by.
+        teacher_logits: float32 [n_train, k], what a teacher says of the training images as they are, in the order of
+            the classes; ``None`` where nobody teaches.
+        pool: images without a label, none of them of a group of a validation image; ``None``: they are not used.
 
     Raises:
         BadInput: fewer than two classes, no training or no validation image, or a class without training images.
@@ -91,6 +134,8 @@ class TrainingData:
     classes: tuple[str, ...]
     train: LabelledImages
     val: LabelledImages
+    teacher_logits: NDArray[np.float32] | None = None
+    pool: UnlabelledImages | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -103,6 +148,10 @@ class TrainingData:
         missing = [self.classes[i] for i in np.flatnonzero(self.class_counts == 0)]
         if len(self.classes) - len(missing) < 2:
             raise BadInput("The training images are all of one class.", remedy="Label images of a second class.")
+        if self.teacher_logits is not None and self.teacher_logits.shape != (len(self.train), len(self.classes)):
+            raise ValueError("teacher_logits do not match the training images and classes")
+        if self.pool is not None and not set(self.pool.groups).isdisjoint(self.val.groups):
+            raise ValueError("an image of the pool belongs to a validation image, by which choices are made")
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -120,12 +169,16 @@ class TrainingData:
 
 
 def training_key(data: TrainingData, config: TrainingConfig) -> str:
-    """16 hex digits that change with the configuration, the classes, or any image, label, weight or split."""
+    """16 hex digits that change with the configuration, the classes, any image, label, weight, split or teacher."""
     digest = hashlib.sha256(config.key.encode())
     digest.update("\0".join(data.classes).encode())
     for part in (data.train, data.val):
         digest.update(b"\1" + "\0".join(part.image_ids).encode() + b"\1" + "\0".join(part.groups).encode())
         digest.update(part.labels.tobytes() + part.weights.tobytes())
+    if data.teacher_logits is not None:
+        digest.update(b"\2" + data.teacher_logits.tobytes())
+    if data.pool is not None:
+        digest.update(b"\3" + "\0".join((*data.pool.image_ids, *data.pool.groups)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -29,6 +29,7 @@ def curves_figure(history: pd.DataFrame) -> Figure:
         "share of the validation split": [
             name for name in numeric if history[name].dropna().between(0, 1).all() and not _is_other(name)
         ],
+        "share of the pool": [name for name in numeric if name.startswith("pool_share")],
         "learning rate": [name for name in numeric if _is_rate(name)],
     }
     shown = {title: names for title, names in panels.items() if names}
@@ -59,4 +60,4 @@ def _is_rate(name: str) -> bool:
 
 
 def _is_other(name: str) -> bool:
-    return "loss" in name or "nll" in name or _is_rate(name)
+    return "loss" in name or "nll" in name or name.startswith("pool_") or _is_rate(name)

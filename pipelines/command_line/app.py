@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "init": (verbs_workspace.init, "Make a workspace with tailsight.yaml."),
     "ingest": (verbs_data.ingest, "Take images and labels in."),
     "curate": (verbs_data.curate, "Bind duplicates, split, report imbalance."),
+    "pretrain": (verbs_model.pretrain, "Learn from images alone, before any label."),
     "train": (verbs_model.train, "Train and register a candidate."),
     "review": (verbs_review.review, "The app in which people answer."),
     "retrain": (verbs_retrain.retrain, "Learn what people answered since the champion."),

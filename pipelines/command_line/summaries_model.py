@@ -33,6 +33,19 @@ def summarise_train(report: Mapping[str, Any], console: Console) -> None:
     _say(console, "Next: tailsight evaluate --model candidate, then tailsight promote --by YOU --why REASON")
 
 
+def summarise_pretrain(report: Mapping[str, Any], console: Console) -> None:
+    """What it learned from, what that was worth, and how to use it."""
+    if report["reused"]:
+        _say(console, "These images and settings were pretrained on before; nothing was done twice.")
+    for sentence in report["sentences"]:
+        _say(console, sentence)
+    _say(console, f"Weights: {report['weights']} ({report['seconds']:.0f} s)")
+    if report["helps"]:
+        _say(console, f"Next: tailsight train --set weights={report['weights']}")
+    else:
+        _say(console, f"Not advised; if you want to all the same: tailsight train --set weights={report['weights']}")
+
+
 def summarise_evaluate(report: Mapping[str, Any], console: Console) -> None:
     """The main figures, then each class."""
     _say(

@@ -1,4 +1,4 @@
-"""Verbs about models: ``train``, ``evaluate``, ``promote``, ``rollback``, ``models``, ``report``."""
+"""Verbs about models: ``pretrain``, ``train``, ``evaluate``, ``promote``, ``rollback``, ``models``, ``report``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.command_line.context import (
     workspace_in_use,
 )
 from pipelines.command_line.output import emit
-from pipelines.definitions.names import AssetName, Job
+from pipelines.definitions.names import PRETRAIN_NODE, AssetName, Job
 
 ModelOption = Annotated[
     str | None,
@@ -43,6 +43,30 @@ def train(
     config = {"preset": preset, "overrides": overrides or [], "seed": seed, "minutes": minutes}
     outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: config})
     emit(outcome.report, summarise_train, as_json=json_output)
+
+
+def pretrain(
+    method: Annotated[str, typer.Option(metavar="simclr", help="What images are asked about themselves.")] = "simclr",
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often it sees every image.")] = 20,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.001, help="Small ones look at the most alike images.")
+    ] = 0.2,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of network, input or rates; may be repeated."),
+    ] = None,
+    seed: SeedOption = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Let a backbone learn from your images alone, labelled or not, and measure what that is worth.
+
+    Writes a weights file for `tailsight train --set weights=FILE`. Killed, the same command goes on.
+    """
+    from pipelines.command_line.summaries_model import summarise_pretrain
+
+    config = {"method": method, "epochs": epochs, "temperature": temperature, "overrides": overrides or []}
+    outcome = run_verb(Job.PRETRAIN, {PRETRAIN_NODE: {**config, "seed": seed}})
+    emit(outcome.report, summarise_pretrain, as_json=json_output)
 
 
 def evaluate(

@@ -119,6 +119,16 @@ class BackbonesConfig(dg.Config):
     seed: int = 0
 
 
+class PretrainConfig(dg.Config):
+    """How a backbone learns from images alone; ``overrides`` are ``key=value`` as ``--set`` takes them."""
+
+    method: str = "simclr"
+    epochs: int = 20
+    temperature: float = 0.2
+    overrides: list[str] = Field(default_factory=list)
+    seed: int = 0
+
+
 class ReportConfig(dg.Config):
     """Which model the report is about; none: the champion, else the candidate."""
 

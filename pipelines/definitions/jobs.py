@@ -6,6 +6,7 @@ from pipelines.definitions.assets_data import import_labels_file
 from pipelines.definitions.assets_model import restore_previous_champion
 from pipelines.definitions.names import JOB_NODES, AssetName, Job
 from pipelines.definitions.ops_learning import approved_promotions_job, learn_from_answers_job
+from pipelines.definitions.ops_pretrain import pretrain_job
 from pipelines.definitions.ops_retrain import retrain_job
 from pipelines.definitions.ops_studies import backbones_job, simulate_job
 
@@ -38,4 +39,5 @@ OP_JOBS = [
     approved_promotions_job,
     simulate_job,
     backbones_job,
+    pretrain_job,
 ]

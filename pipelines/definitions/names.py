@@ -24,6 +24,7 @@ class Job(StrEnum):
     APPROVED_PROMOTIONS = "carry_out_approvals"
     SIMULATE = "simulate"
     BACKBONES = "backbones"
+    PRETRAIN = "pretrain"
 
 
 class AssetName(StrEnum):
@@ -54,6 +55,9 @@ SIMULATE_NODE = "replay_labels"
 BACKBONES_NODE = "measure_backbones"
 """The op of the job ``backbones``."""
 
+PRETRAIN_NODE = "pretrain_backbone"
+"""The op of the job ``pretrain``."""
+
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
 
@@ -76,6 +80,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.APPROVED_PROMOTIONS: (APPROVALS_NODE,),
     Job.SIMULATE: (SIMULATE_NODE,),
     Job.BACKBONES: (BACKBONES_NODE,),
+    Job.PRETRAIN: (PRETRAIN_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -13,18 +13,14 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from data_contracts.blobs import Blobs
-from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
 from domain_models import conformal
 from domain_models.calibration import cross_fitted_probabilities
 from domain_models.calibrators import choose_calibration, fitter
 from domain_models.evaluation import Evaluation
-from domain_models.image_cache import build_image_cache
 from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
 from domain_models.passing import fit_pass_rule
 from domain_models.preprocessing import Preprocessing
@@ -33,8 +29,8 @@ from domain_models.training_data import TrainedModel, TrainingData
 from domain_models.triage import fit_triage
 from pipelines.steps.decisions import PASSING, card_triage
 from pipelines.steps.evaluate import figures_of
-from pipelines.steps.ledger import open_ledger
-from pipelines.steps.predictions import Predictions, image_cache_folder
+from pipelines.steps.predictions import Predictions
+from pipelines.steps.prepared_images import prepared_images
 from pipelines.steps.registry import open_registry
 
 
@@ -69,16 +65,7 @@ def prepared_data(
 ) -> TrainingData:
     """The training and validation images of manifest rows, decoded as far as they are not in the image cache."""
     labelled = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VAL.value])]
-    with open_ledger(workspace) as ledger:
-        blobs = Blobs(registered_roots(ledger))
-    cache = build_image_cache(
-        image_cache_folder(workspace),
-        list(zip(labelled["image_id"], labelled["uri"], strict=True)),
-        blobs,
-        spec,
-        processes=read_settings().processes,
-        progress=progress,
-    )
+    cache = prepared_images(workspace, labelled, spec, progress)
     return TrainingData.of_manifest(manifest, dataset.taxonomy.names, cache)
 
 

@@ -115,7 +115,7 @@ def mapped_embeddings_of(
             values = embed(embedder.network, pixels.subset(positions), embedder.spec)
             return values.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
-        cached_maps(folder, ids, shape, compute, progress=progress, title="Extracting features")
+        cached_maps(folder, ids, shape, compute, progress=progress, what="Extracting features")
         if passing is not None:
             del cached, pixels, compute
             shutil.rmtree(passing, ignore_errors=True)

@@ -13,7 +13,7 @@ from domain_models.preprocessing import Preprocessing
 from domain_models.preset_search import SearchOutcome, search
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import TrainingData
-from pipelines.steps.candidate import prepared_data
+from pipelines.steps.learning_data import learning_data
 
 _VARIED_IN = {"preprocessing": "size"}
 """The setting of the search that a section of the configuration belongs to, where its name is another."""
@@ -47,10 +47,11 @@ def searched(
         spec = config.preprocessing
         if spec not in prepared:
             prepared.clear()  # one set of prepared images at a time
-            prepared[spec] = prepared_data(workspace, dataset, manifest, spec, progress)
+            prepared[spec] = learning_data(workspace, dataset, manifest, config, progress)
         return prepared[spec]
 
     sections = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     fixed = frozenset(_VARIED_IN.get(section, section) for section in sections)
+    fixed |= {"backbone"} if "weights" in sections else set()  # a file of weights fits one backbone
     folder = workspace.runs / f"search-{key}"
     return search(start, data_for, folder, seconds=60 * minutes, fixed=fixed, progress=progress)

@@ -19,6 +19,7 @@ def lineage(
         ("Taxonomy version", str(card.taxonomy_version)),
         ("Profile", f"{profile} ({(card.profile_hash or '')[:12]})"),
         *_origin(card),
+        *_teacher(card),
         ("Preset and seed", f"{card.preset}, {card.seed}"),
         ("Ledger head", f"{dataset.ledger_head.sequence} · {dataset.ledger_head.hash[:12]}"),
         ("Trained at", f"{card.created_at:%Y-%m-%d %H:%M} UTC"),
@@ -32,3 +33,12 @@ def _origin(card: ModelCard) -> list[tuple[str, str]]:
         return []
     learned = f"{origin.new} new and {origin.corrected} corrected images, {origin.replayed} old ones seen again"
     return [("Trained on from", f"model version {origin.champion} ({origin.champion_dataset_version}): {learned}")]
+
+
+def _teacher(card: ModelCard) -> list[tuple[str, str]]:
+    """Who taught a full training beside the labels."""
+    teacher = card.config.get("teacher") or {}
+    if not teacher.get("model"):
+        return []
+    name = f"model version {teacher['model']}" if str(teacher["model"]).isdigit() else teacher["model"]
+    return [("Taught by", f"{name} (package sha256 {teacher['content'][:12]})")]

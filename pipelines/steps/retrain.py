@@ -36,10 +36,11 @@ from pipelines.steps.candidate import (
 )
 from pipelines.steps.curate import CurateRequest, curate
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.learning_data import activation_cache
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
 from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
-from pipelines.steps.train import TrainRequest, activation_cache, compute_device, train
+from pipelines.steps.train import TrainRequest, compute_device, train
 
 RETRAIN_FORMAT = 3
 """Rises when the same changes would train to something else, so that old runs are not taken for new ones."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,12 +28,12 @@ from domain_models.training_config import LossKind, TrainingConfig, with_overrid
 from pipelines.steps.candidate import (
     CandidateReport,
     name_candidate,
-    prepared_data,
     register_candidate,
     registered_version,
     write_candidate,
 )
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.learning_data import activation_cache, learning_data, with_sources
 from pipelines.steps.ledger import open_ledger
 
 RUN_FORMAT = 3
@@ -67,6 +66,8 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
     dataset, manifest = load_dataset(workspace)
     config, choices = plan(workspace, request, manifest, workspace.profile)
     config = with_levels(config, dataset.taxonomy, workspace.profile)
+    config, sources = with_sources(workspace, dataset, manifest, config)
+    choices = [*choices, *sources]
     key = run_key(dataset, config)
     if request.preset == Preset.AUTO.value:
         from pipelines.steps.preset_search import searched
@@ -81,7 +82,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
         if version is None:
             for sentence in choices:
                 progress.say(sentence)
-            data = prepared_data(workspace, dataset, manifest, config.preprocessing, progress)
+            data = learning_data(workspace, dataset, manifest, config, progress)
             folder = workspace.runs / key
             trained = train_network(data, config, folder, progress, activations=activation_cache(workspace))
             package = write_candidate(
@@ -141,11 +142,6 @@ def with_levels(config: TrainingConfig, taxonomy: Taxonomy, profile: Profile) ->
             remedy="Set `pass_class`, or `parent` of the classes, in the profile; or take another loss.",
         )
     return config.model_copy(update={"levels": levels})
-
-
-def activation_cache(workspace: Workspace) -> Path:
-    """Where the maps of frozen stages are kept between trainings; may be deleted at any time."""
-    return workspace.cache / "activations"
 
 
 def compute_device() -> str:

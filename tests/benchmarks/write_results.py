@@ -30,6 +30,7 @@ def main() -> None:
         _noise(),
         _triage(),
         _million(),
+        _unlabelled(),
         _attention(),
     ):
         if lines:
@@ -197,6 +198,34 @@ def _attention() -> tuple[str, str, list[str]]:
     )
 
 
+def _unlabelled() -> tuple[str, str, list[str]]:
+    columns = "set|share of training groups with a label|method|seeds|macro-F1|minus plain, points, each seed"
+    columns += "|balanced accuracy|accuracy|recall of the rarest third"
+    rows = []
+    for found in _read("unlabelled-*.json"):
+        runs = {(run["arm"], run["seed"]): run for run in found["runs"] if "error" not in run}
+        for arm in dict.fromkeys(name for name, _ in runs):
+            own = [run for (name, _), run in runs.items() if name == arm]
+            against = [
+                f"{100 * (run['macro_f1'] - runs['plain', run['seed']]['macro_f1']):+.1f}"
+                for run in own
+                if arm != "plain" and ("plain", run["seed"]) in runs
+            ]
+            means = {
+                key: f"{sum(run[key] for run in own) / len(own):.3f}"
+                for key in ("macro_f1", "balanced_accuracy", "accuracy", "few")
+            }
+            said = [
+                found["set"],
+                f"{found['labelled']:.0%}",
+                arm.replace("_", " "),
+                str(len(own)),
+                means.pop("macro_f1"),
+            ]
+            rows.append([*said, ", ".join(against), *means.values()])
+    return "Images without a label", "python tests/benchmarks/measure_unlabelled.py SET", _table(columns, rows)
+
+
 def _points(difference: dict[str, float]) -> str:
     return f"{100 * difference['mean']:+.1f} ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
 
@@ -225,7 +254,11 @@ def _machines() -> list[str]:
             *_read("retrain-*-split*.json"),
             *_read("accuracy-*-seed*.json"),
             *_read("attention-*.json"),
-            *(r for kind in ("selection-*", "label-noise-*", "triage-*", "million") for r in _read(f"{kind}.json")),
+            *(
+                r
+                for kind in ("selection-*", "label-noise-*", "triage-*", "unlabelled-*", "million")
+                for r in _read(f"{kind}.json")
+            ),
         )
     ]
     return sorted({f"{one['cpu']}, {one['cores']} cores, {one['memory_gb']} GB" for one in found})

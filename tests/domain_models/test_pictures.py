@@ -137,6 +137,8 @@ def test_curves_put_losses_shares_and_rates_in_panels_of_their_own() -> None:
             "train_loss": [1.0, 0.6, 0.4],
             "val_macro_f1": [0.2, np.nan, 0.7],
             "learning_rate": [1e-3, 5e-4, 0.0],
+            "pool_images": [40, 40, 40],
+            "pool_share_sure": [0.1, 0.2, 0.4],
             "empty": [np.nan] * 3,
         }
     )
@@ -144,10 +146,11 @@ def test_curves_put_losses_shares_and_rates_in_panels_of_their_own() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "loss",
         "share of the validation split",
+        "share of the pool",
         "learning rate",
     ]
     labels = [line.get_label() for axes in figure.axes for line in axes.get_lines()]
-    assert labels == ["train loss", "val macro f1", "learning rate"]
+    assert labels == ["train loss", "val macro f1", "pool share sure", "learning rate"]
     decoded(figure)
     decoded(curves_figure(pd.DataFrame({"loss": []})))
 

@@ -16,7 +16,7 @@ from tests.small_disk import small_disk as small_disk
 VERBS = [
     *("demo", "init", "ingest", "curate", "train", "evaluate", "promote", "rollback", "models"),
     *("score", "report", "doctor", "labels", "queue", "review", "retrain", "decisions", "taxonomy"),
-    *("up", "simulate", "backbones"),
+    *("up", "simulate", "backbones", "pretrain"),
 ]
 
 
@@ -58,7 +58,7 @@ MISTAKES = [
     ),
     (
         ("trian",),
-        "No such command 'trian'. Did you mean 'train', 'retrain'?",
+        "No such command 'trian'. Did you mean 'train', 'retrain', 'pretrain'?",
         "See `tailsight --help`.",
     ),
     (

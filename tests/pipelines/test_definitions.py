@@ -86,6 +86,7 @@ def test_a_run_configuration_is_a_request_without_translation() -> None:
     from pipelines.steps.curate import CurateRequest
     from pipelines.steps.evaluate import EvaluateRequest
     from pipelines.steps.ingest import IngestRequest
+    from pipelines.steps.pretrain import PretrainRequest
     from pipelines.steps.promote import PromoteRequest
     from pipelines.steps.report import ReportRequest
     from pipelines.steps.score import ScoreRequest
@@ -94,6 +95,7 @@ def test_a_run_configuration_is_a_request_without_translation() -> None:
     pairs = [
         (configurations.IngestConfig, IngestRequest),
         (configurations.CurateConfig, CurateRequest),
+        (configurations.PretrainConfig, PretrainRequest),
         (configurations.TrainConfig, TrainRequest),
         (configurations.EvaluateConfig, EvaluateRequest),
         (configurations.PromoteConfig, PromoteRequest),
