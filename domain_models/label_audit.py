@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from domain_models.calibration import softmax
 from domain_models.cross_fitting import group_folds
 from domain_models.linear_probe import fit_linear_probe
+from domain_models.selection.neighbours import unit_vectors
 
 FOLDS = 5
 FEWEST = 20
@@ -140,8 +141,7 @@ def neighbour_votes(
         groups: m names; an image of the same group has no vote. Where all are of one group, every class is as likely.
         classes: k.
     """
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    place = features / np.where(length > 0, length, 1.0)
+    place = unit_vectors(features)
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     count = min(NEIGHBOURS, len(labels) - 1)
     votes = np.zeros((len(labels), classes))

@@ -11,6 +11,7 @@ from typing import Any
 
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
+from published_figures import PUBLISHED
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -61,6 +62,14 @@ def _accuracy() -> tuple[str, str, list[str]]:
         if two:
             said = ", ".join(f"{method.replace('_', ' ')} {value:.3f}" for method, value in two.items())
             lines += ["", f"Two-class accuracy on {name} (defective or not): {said}."]
+    if lines:
+        published = [[one.set, one.figure, one.source, one.protocol] for one in PUBLISHED]
+        lines += [
+            "",
+            "What others report, and by which protocol:",
+            "",
+            *_table("set|figure|source|protocol", published),
+        ]
     return "Presets and methods against a plain fine-tune", "make bench-accuracy", lines
 
 
