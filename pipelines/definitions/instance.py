@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from data_contracts.errors import BadInput, TailsightError
 from data_contracts.settings import RUNS_URL, read_settings
 from data_contracts.workspace import Workspace, write_atomically
@@ -85,7 +87,9 @@ def open_instance(workspace: Workspace, *, put_right: bool = True) -> Iterator[D
         wanted = DAGSTER_YAML if runs_url is None else DAGSTER_YAML + SERVER_STORAGE
         if text != wanted:
             write_atomically(settings, wanted)
-    with _plain_storage_errors():
+    workspace.dagster.mkdir(parents=True, exist_ok=True)
+    # Two first commands at once would both make the run history's tables, and one of them find them half made.
+    with FileLock(workspace.dagster / "opening.lock"), _plain_storage_errors():
         instance = DagsterInstance.from_config(str(workspace.dagster))
     try:
         if put_right:

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def _start_training(folder: Path) -> subprocess.Popen[str]:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     raise AssertionError(f"training did not start; the latest run is {before}")
+
+
+def test_first_commands_at_the_same_time_do_not_find_each_others_tables_half_made(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    program = (
+        "import sys, time; from pathlib import Path; from data_contracts.workspace import Workspace;"
+        "from pipelines.definitions.instance import open_instance; import dagster._core.storage.sqlite_storage;"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time()));"
+        "open_instance(Workspace(Path(sys.argv[1]))).__enter__()"
+    )
+    at_once = str(time.time() + 15)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(workspace), at_once], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
 
 
 def test_a_killed_command_leaves_a_run_that_the_next_command_marks_as_failed(curated: Path) -> None:
