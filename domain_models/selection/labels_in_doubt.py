@@ -8,10 +8,12 @@ from data_contracts.vocabulary import ReviewReason
 from domain_models.selection.pool import UNLABELLED, Bools, Floats, Indices, Pool, Selection, take_best
 
 _SURELY = 0.5
+_TIMES = 5.0
+_OTHER = 0.7
 _LEAST = 0.01
 """Added to both probabilities: what lies below is not told apart."""
 
-_TEMPERING = 0.15
+_TEMPERING = 0.2
 
 
 def suspect_labels(pool: Pool, budget: int, seed: int) -> Selection:
@@ -36,8 +38,8 @@ def label_doubt(probabilities: Floats, labels: Indices) -> Floats:
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021) says *whether*: a label is doubted where another class
     is at least as probable as it is, on average, for images that bear it, so that a class the model is timid about is
-    judged by its own measure; and wherever the other class is more probable by half, because wrong labels lower a
-    class's average. :func:`label_suspicion` says *how much*.
+    judged by its own measure; and wherever the other class is more probable by half or five times over, because wrong
+    labels lower a class's average. :func:`label_suspicion` says *how much*.
 
     Args:
         probabilities: float64 [n, k]; rows with NaN are not judged.
@@ -57,17 +59,20 @@ def label_doubt(probabilities: Floats, labels: Indices) -> Floats:
     counts = np.bincount(given, minlength=k)
     # A class nobody bears has no measure of its own: no image is suspected to belong to it.
     usual = np.divide(sums, counts, out=np.full(k, np.inf), where=counts > 0)
-    others = np.where((values >= usual) | (values >= own[:, None] + _SURELY), values, -np.inf)
+    beyond = (values >= own[:, None] + _SURELY) | (values >= _TIMES * own[:, None])
+    others = np.where((values >= usual) | beyond, values, -np.inf)
     others[np.arange(len(given)), given] = -np.inf
     suspicion[judged[others.max(axis=1) <= own]] = np.nan
     return suspicion
 
 
 def label_suspicion(probabilities: Floats, labels: Indices) -> Floats:
-    """Log of how much more probable the likeliest other class is than the label, tempered by the label's frequency.
+    """How improbable the label is and, a little less, how probable the likeliest other class; in logarithms.
 
-    A classifier fitted to unequal classes says rare ones too seldom, so that right labels of a rare class would lead
-    the list; dividing by the full frequency would hide wrong ones among them. A small root of it does neither.
+    Errors by chance make the label improbable, whatever the class; errors between confused classes make one other class
+    likely. The label's frequency tempers both: a classifier fitted to unequal classes says rare ones too seldom, so
+    that right labels of a rare class would lead the list; dividing by the full frequency would hide wrong ones among them. A
+    small root of it does neither.
 
     Args:
         probabilities: float64 [n, k]; rows with NaN are not judged.
@@ -87,6 +92,8 @@ def label_suspicion(probabilities: Floats, labels: Indices) -> Floats:
     others[rows, given] = -np.inf
     frequency = np.bincount(given, minlength=k) / len(given)
     suspicion[judged] = (
-        np.log(others.max(axis=1).clip(0) + _LEAST) - np.log(own + _LEAST) + _TEMPERING * np.log(frequency[given])
+        _OTHER * np.log(others.max(axis=1).clip(0) + _LEAST)
+        - np.log(own + _LEAST)
+        + _TEMPERING * np.log(frequency[given])
     )
     return suspicion
