@@ -70,9 +70,9 @@ def label_suspicion(probabilities: Floats, labels: Indices) -> Floats:
     """How improbable the label is and, a little less, how probable the likeliest other class; in logarithms.
 
     Errors by chance make the label improbable, whatever the class; errors between confused classes make one other class
-    likely. The label's frequency tempers both: a classifier fitted to unequal classes says rare ones too seldom, so
-    that right labels of a rare class would lead the list; dividing by the full frequency would hide wrong ones among them. A
-    small root of it does neither.
+    likely. The label's frequency tempers both: a classifier fitted to unequal classes says rare ones too seldom, and
+    right labels of a rare class would lead the list; dividing by the full frequency would hide wrong ones among them.
+    A small root of it does neither.
 
     Args:
         probabilities: float64 [n, k]; rows with NaN are not judged.
