@@ -180,6 +180,7 @@ def test_the_command_tells_the_same_as_json(read_by_three: Workspace) -> None:
     assert low <= report["readers"][0]["quality"] <= high
 
 
+@pytest.mark.slow
 def test_images_that_readers_see_otherwise_than_their_label_are_asked_about(
     read_by_three: Workspace, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def package_of(workspace: Workspace, version: str) -> Path:
         return registry.package(version)
 
 
+@pytest.mark.slow
 def test_the_card_and_the_report_say_who_taught_and_a_repeated_training_asks_nobody(promoted: Path) -> None:
     workspace = Workspace(promoted)
     request = TrainRequest(preset="quick", overrides=(*SMALL, "teacher.model=champion"))

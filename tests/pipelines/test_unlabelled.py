@@ -95,6 +95,7 @@ def test_an_image_that_somebody_marked_as_bad_teaches_no_more(clinic: Workspace)
     assert found.left_out["marked as bad"] == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_learned_from_images_without_a_label_says_so_and_saw_only_those(clinic: Workspace) -> None:
     dataset, manifest = load_dataset(clinic)
     request = TrainRequest(preset="quick", overrides=SMALL)
