@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.backbones import Architecture, WeightSource, build_network, input_size_of
+from domain_models.architecture import Architecture
+from domain_models.backbones import WeightSource, build_network, input_size_of
 from domain_models.inference import embed
 from domain_models.linear_probe import choose_linear_probe, macro_f1
 from domain_models.model_package import ModelCard, save_package

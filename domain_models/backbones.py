@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_contracts.errors import BadInput
+from domain_models.architecture import Architecture
 from domain_models.attention import AttentionKind, insert_attention
 from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
 from domain_models.heads import HeadKind, of_one_length
+from domain_models.mirroring import Mirror, averaged, both_looks, either_look, one_after_another
 from domain_models.pretrained_weights import read_record
 from domain_models.stems import keep_resolution
 from domain_models.timm_models import create_timm_model, takes_one_size, timm_model_names
@@ -28,24 +29,6 @@ class WeightSource(StrEnum):
     BUNDLED = "bundled"
     HUB = "hub"
     NONE = "none"
-
-
-class Architecture(BaseModel):
-    """All that is needed to build a network again, without its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: str
-    classes: int = Field(ge=2)
-    attention: AttentionKind = AttentionKind.NONE
-    attention_stages: tuple[int, ...] = Field(default=(-1,), description="which stages, counted as timm reports them")
-    head: HeadKind = HeadKind.LINEAR
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    fine_stem: bool = Field(default=False, description="the first layer looks at every pixel, for tiny images")
-    input_size: tuple[int, int] | None = Field(
-        default=None, description="height and width, for backbones that are built for one size (transformers)"
-    )
 
 
 class Classifier(nn.Module):
@@ -69,15 +52,30 @@ class Classifier(nn.Module):
         if architecture.attention is not AttentionKind.NONE:
             insert_attention(self.body, _chosen(self.stages, architecture), architecture.attention)
 
+        self.begins_with_maps = False
+
     def forward(self, images: Tensor) -> Tensor:
-        """float32 [n, 3, h, w] normalised, to logits float32 [n, classes]."""
-        if self.architecture.head is HeadKind.COSINE:
+        """float32 [n, 3, h, w] normalised, to logits float32 [n, classes].
+
+        With a ``mirror``, training sees each image once and prediction twice, see :mod:`~domain_models.mirroring`.
+        """
+        if self.architecture.head is HeadKind.COSINE or self.architecture.mirror is not Mirror.NONE:
             return self.classifier(self.embed(images))  # type: ignore[no-any-return]
         logits: Tensor = self.body(images)
         return logits
 
     def embed(self, images: Tensor) -> Tensor:
         """float32 [n, 3, h, w] to the features that the classifier sees, float32 [n, d]."""
+        mirror = self.architecture.mirror
+        if mirror is Mirror.NONE:
+            return self._seen(images)
+        if self.classifier.training:  # not self.training: the second part of a cut network shares only its modules
+            return self._seen(either_look(images) if self.begins_with_maps else images)
+        looks = one_after_another(images) if self.begins_with_maps else both_looks(images, mirror)
+        features = averaged(self._seen(looks))
+        return of_one_length(features) if self.architecture.head is HeadKind.COSINE else features
+
+    def _seen(self, images: Tensor) -> Tensor:
         return self.pooled(self.body.forward_features(images))  # type: ignore[operator]
 
     def pooled(self, feature_map: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from scipy.special import expit, log_expit, logsumexp
 
 from domain_models.calibration import checked_logits, cross_fitted_probabilities, fit_temperature, softmax
 from domain_models.intervals import group_codes
-from domain_models.linear_probe import macro_f1
+from domain_models.linear_probe import balanced_accuracy, macro_f1
 
 Floats = NDArray[np.float64]
 
@@ -79,8 +79,8 @@ def choose_calibration(
     """The simplest calibration that no other clearly beats, and a sentence that says why.
 
     Another kind than a temperature has to lower the log-loss of images that it was not fitted on (folds, groups whole)
-    by more than a standard error of the difference, and must not lower their macro-F1: a shift of each class could undo
-    what rebalancing did for the rare ones.
+    by more than a standard error of the difference, and must lower neither their macro-F1 nor their balanced accuracy:
+    a shift of each class could undo what rebalancing did for the rare ones.
 
     Args:
         logits: float [n, k] of validation images.
@@ -95,11 +95,17 @@ def choose_calibration(
     }
     losses = {kind: _losses(values, truth) for kind, values in told.items()}
     found = {kind: macro_f1(values.argmax(axis=1), truth) if len(truth) else 0.0 for kind, values in told.items()}
-    plain, least = losses[CalibrationKind.TEMPERATURE], found[CalibrationKind.TEMPERATURE]
+    recalls = {kind: balanced_accuracy(values.argmax(axis=1), truth) for kind, values in told.items()}
+    plain = losses[CalibrationKind.TEMPERATURE]
+    harmless = {
+        kind
+        for kind in told
+        if found[kind] >= found[CalibrationKind.TEMPERATURE] and recalls[kind] >= recalls[CalibrationKind.TEMPERATURE]
+    }
     best, most = CalibrationKind.TEMPERATURE, 0.0
     for kind, loss in losses.items():
         gain, error = _mean_and_error(plain - loss, group_codes(groups, len(truth)))
-        if gain > error and gain > most and found[kind] >= least:
+        if gain > error and gain > most and kind in harmless:
             best, most = kind, gain
     means = {kind: float(loss.mean()) if len(loss) else 0.0 for kind, loss in losses.items()}
     others = ", ".join(f"{_WORDS[kind]} {_figures(means, found, kind)}" for kind in CalibrationKind if kind is not best)

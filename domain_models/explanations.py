@@ -18,6 +18,7 @@ from torch import Tensor
 from data_contracts.errors import BadInput
 from domain_models.backbones import Classifier
 from domain_models.inference import ImageSource
+from domain_models.mirroring import Mirror, mirrored
 from domain_models.preprocessing import Preprocessing, ResizeMode, to_tensor
 
 
@@ -90,7 +91,20 @@ def on_the_image(
 
 
 def _heat(network: Classifier, inputs: Tensor, classes: Tensor) -> NDArray[np.float32]:
-    """float32 [b, h, w] in 0 to 1, as coarse as the last feature map."""
+    """float32 [b, h, w] in 0 to 1, as coarse as the last feature map; the mean of both looks where there are two."""
+    mirror = network.architecture.mirror
+    evidence = _evidence(network, inputs, classes)
+    if mirror is not Mirror.NONE:
+        evidence = (
+            evidence + mirrored(_evidence(network, mirrored(inputs, mirror), classes)[:, None], mirror)[:, 0]
+        ) / 2
+    heat = evidence.float().cpu().numpy()
+    strongest = heat.max(axis=(1, 2), keepdims=True)
+    return np.asarray(heat / np.where(strongest > 0, strongest, 1.0), dtype=np.float32)
+
+
+def _evidence(network: Classifier, inputs: Tensor, classes: Tensor) -> Tensor:
+    """float [b, h, w], at least 0."""
     with torch.no_grad():
         feature_map: Tensor = network.body.forward_features(inputs)  # type: ignore[operator]
     if feature_map.ndim != 4 or min(feature_map.shape[2:]) < 1:
@@ -104,10 +118,7 @@ def _heat(network: Classifier, inputs: Tensor, classes: Tensor) -> NDArray[np.fl
         chosen = (logits.gather(1, classes[:, None])[:, 0] - logits.mean(dim=1)).sum()
         (gradient,) = torch.autograd.grad(chosen, feature_map)
     channels = -1 if str(getattr(network.body, "output_fmt", "NCHW")).endswith("NHWC") else 1
-    evidence = (gradient * feature_map.detach()).sum(dim=channels).clamp(min=0).float().cpu().numpy()  # [b, h, w]
-    strongest = evidence.max(axis=(1, 2), keepdims=True)
-    heat: NDArray[np.float32] = (evidence / np.where(strongest > 0, strongest, 1.0)).astype(np.float32)
-    return heat
+    return (gradient * feature_map.detach()).sum(dim=channels).clamp(min=0)
 
 
 def _enlarged(heat: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

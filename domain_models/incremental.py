@@ -41,7 +41,7 @@ from domain_models.processor_memory import keep_freed_memory
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import classifier_of, set_classifier
-from domain_models.two_stage import adjust_logits, best_on_validation
+from domain_models.two_stage import adjust_logits, choose_rebalanced, in_words
 
 REACH = 1.1
 """Fine-tuning goes on after its first epoch where its calibrated log-loss is at most this many times what it has to
@@ -264,14 +264,11 @@ class _Increment:
         before = classifier_of(self.network)
         everybody = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
         candidates = adjust_logits(before, val_features, everybody, np.ones(len(everybody)))
-        best, after = best_on_validation(candidates, val_features, data.val.labels)
-        score, _ = validation_score(before.logits(val_features), data.val.labels)
-        taken = after > score
-        if taken:
-            set_classifier(self.network, best.classifier)
+        found = choose_rebalanced(before, candidates, val_features, data.val.labels)
+        set_classifier(self.network, found.classifier)
         self.sentences.append(
-            f"Classifier rebalanced: validation macro-F1 {score:.3f} before, {after:.3f} after; "
-            + (f"kept (strength {best.strength:g})." if taken else "not kept.")
+            f"Classifier rebalanced: {in_words(*found.before, *found.after)}; "
+            + ("not kept." if found.strength is None else f"kept (strength {found.strength:g}).")
         )
 
     def _note(self, phase: str, epoch: int, logits: NDArray[np.float32]) -> None:

@@ -133,6 +133,12 @@ def macro_f1(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
     return float(np.mean(scores))
 
 
+def balanced_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Mean recall of the classes that occur in ``labels``; 0 without any."""
+    recalls = [float((predicted[labels == index] == index).mean()) for index in np.unique(labels)]
+    return float(np.mean(recalls)) if recalls else 0.0
+
+
 def mean_nll(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Mean negative log-likelihood in nats."""
     return float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean())

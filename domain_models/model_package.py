@@ -16,7 +16,8 @@ from torch import nn
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
 from data_contracts.workspace import write_atomically
-from domain_models.backbones import Architecture, Classifier
+from domain_models.architecture import Architecture
+from domain_models.backbones import Classifier
 from domain_models.calibrators import Calibration
 from domain_models.preprocessing import Preprocessing
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.profile import AugmentationSettings, Profile
+from domain_models.mirroring import Mirror, allowed_mirror
 from domain_models.preprocessing import Preprocessing
 from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
 
@@ -99,8 +100,9 @@ _LONGER_SIDE = {Preset.QUICK: 128, Preset.STANDARD: 144, Preset.BEST: 224}
 _LONGER_SIDE_OF_FEW = 160
 _LONGER_SIDE_ON_A_GPU = {Preset.QUICK: 160, Preset.STANDARD: 224, Preset.BEST: 288}
 _FEW_TRAINING_IMAGES = 4000
-_FROZEN_OF_FEW = 4
-_VIEWS_OF_FEW = 4
+_VERY_FEW_TRAINING_IMAGES = 1200
+_FROZEN_OF_VERY_FEW = 4
+_VIEWS_OF_VERY_FEW = 4
 _SMALL_VALIDATION = 1000
 """Under so many validation images, triage thresholds are set on cross-fitted predictions where that is affordable."""
 
@@ -175,25 +177,34 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
             "keep_batch_statistics": False,
             "learning_rate": 1e-3,
             "second_stage": SecondStageKind.LOGIT_ADJUSTMENT if imbalanced else SecondStageKind.NONE,
+            # A moving average over about one epoch: better than the last weights wherever the last steps are noisy.
+            "average_decay": 1.0 - base.batch_size / max(20 * base.batch_size, facts.train_count),
+            "mirrored_view": allowed_mirror(facts.augmentation) is not Mirror.NONE,
         }
     )
     network = "Backbone tf_efficientnet_lite0 with its ImageNet weights, "
-    if few and facts.device == "cpu":
+    if facts.train_count < _VERY_FEW_TRAINING_IMAGES and facts.device == "cpu":
         epochs = int(np.clip(round(8_000 / max(1, facts.train_count)), 7, 20))
         config = config.model_copy(
-            update={"epochs": epochs, "frozen_stages": _FROZEN_OF_FEW, "cached_views": _VIEWS_OF_FEW}
+            update={"epochs": epochs, "frozen_stages": _FROZEN_OF_VERY_FEW, "cached_views": _VIEWS_OF_VERY_FEW}
         )
         what = (
             f"its last stage and classifier fine-tuned for at most {epochs} epochs: so few images cannot teach the"
-            f" early stages more, and what these make of {_VIEWS_OF_FEW} views of each image is computed only once."
+            " early stages more, and what these make of"
+            f" {_VIEWS_OF_VERY_FEW} views of each image is computed only once."
         )
     else:
-        epochs = int(np.clip(round(60_000 / max(1, facts.train_count)), 6, 20))
+        epochs = int(np.clip(round((20_000 if few else 60_000) / max(1, facts.train_count)), 8, 20))
         config = config.model_copy(update={"epochs": epochs})
         what = f"all of it fine-tuned for at most {epochs} epochs."
     sentences = [
         network + what + " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."
     ]
+    if config.mirrored_view:
+        sentences.append(
+            "The profile calls a mirrored image harmless: predictions look at each image and its mirror image, which"
+            " takes twice the time (mirrored_view=false looks once)."
+        )
     if imbalanced:
         sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
     return config, sentences + _folds_sentence(folds, facts)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from data_contracts.errors import BadInput
 from domain_models.backbones import Classifier
+from domain_models.mirroring import Mirror, both_looks, side_by_side
 
 
 class _StageReached(Exception):
@@ -58,18 +59,20 @@ def set_training_mode(network: Classifier, frozen: list[str], *, keep_batch_stat
 def prefix_of(network: Classifier, count: int) -> Iterator[Callable[[Tensor], Tensor]]:
     """The first ``count`` stages as a function of normalised images, float32 [n, 3, H, W] to [n, c, h, w].
 
-    It may be called from several threads at once.
+    Of a network that looks at each image twice, the maps of both looks are one row, [n, 2c, h, w]. It may be called
+    from several threads at once.
     """
+    mirror = network.architecture.mirror
 
     def reached(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         raise _StageReached(output)
 
     def prefix(images: Tensor) -> Tensor:
         try:
-            network(images)
+            network.body(images if mirror is Mirror.NONE else both_looks(images, mirror))
         except _StageReached as signal:
             output: Tensor = signal.args[0]
-            return output
+            return output if mirror is Mirror.NONE else side_by_side(output)
         raise AssertionError("the stage was never reached")
 
     handle = _stage_module(network, count).register_forward_hook(reached)
@@ -83,6 +86,7 @@ def suffix_of(network: Classifier, frozen: list[str]) -> Classifier:
     """The network without its frozen modules, sharing all other modules (and so their parameters) with it."""
     suffix: Classifier = _shallow(network)
     suffix._modules["body"] = _without(network.body, frozen)
+    suffix.begins_with_maps = True
     return suffix
 
 

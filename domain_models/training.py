@@ -51,7 +51,7 @@ from domain_models.training_phases import (
     untouched_is_better,
     view_features,
 )
-from domain_models.two_stage import SECOND_STAGES, best_on_validation
+from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
 
 
 def train(
@@ -249,22 +249,19 @@ class _Training:
             candidates = SECOND_STAGES[config.second_stage](
                 before, features, data.train.labels, data.train.weights, None
             )
-            best, after_score = best_on_validation(candidates, val_features, data.val.labels)
-            before_score, _ = validation_score(before.logits(val_features), data.val.labels)
-            taken = after_score > before_score
-            state = probe_state(best.classifier if taken else before) | {
-                "scores": [before_score, after_score],
-                "strength": best.strength if taken else None,
+            found = choose_rebalanced(before, candidates, val_features, data.val.labels)
+            state = probe_state(found.classifier) | {
+                "figures": [*found.before, *found.after],
+                "strength": found.strength,
                 "seconds": time.perf_counter() - started,
             }
             save_checkpoint(path, state, self.owner)
         self.seconds += state["seconds"]
         set_classifier(network, probe_of(state))
         strength: float | None = state["strength"]
-        before_score, after_score = state["scores"]
         self.sentences.append(
-            f"Second stage ({config.second_stage.replace('_', ' ')}): validation macro-F1 {before_score:.3f} before,"
-            f" {after_score:.3f} after; " + ("not kept." if strength is None else f"kept (strength {strength:g}).")
+            f"Second stage ({config.second_stage.replace('_', ' ')}): {in_words(*state['figures'])}; "
+            + ("not kept." if strength is None else f"kept (strength {strength:g}).")
         )
         return strength
 

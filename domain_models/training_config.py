@@ -98,6 +98,10 @@ class TrainingConfig(BaseModel):
     fine_stem: bool = Field(default=False, description="a first stride of 1 instead of 2, for tiny images")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    mirrored_view: bool = Field(
+        default=False,
+        description="predict from each image and its mirror image (where the profile allows a flip), in twice the time",
+    )
 
     # input
     preprocessing: Preprocessing = Preprocessing()

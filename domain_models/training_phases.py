@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.backbones import Architecture, Classifier, build_network, input_size_of
+from domain_models.architecture import Architecture
+from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.batches import AugmentedImages
 from domain_models.calibration import calibrated_nll
 from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
+from domain_models.mirroring import Mirror, allowed_mirror
 from domain_models.training_config import LossKind, TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData
 
@@ -54,6 +56,7 @@ def architecture_of(config: TrainingConfig, classes: int) -> Architecture:
         drop_path=config.drop_path,
         fine_stem=config.fine_stem,
         input_size=input_size_of(config.backbone, config.preprocessing.height, config.preprocessing.width),
+        mirror=allowed_mirror(config.augmentation) if config.mirrored_view else Mirror.NONE,
     )
 
 

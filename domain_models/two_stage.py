@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from domain_models.calibrators import CalibrationKind, fit_kind
 from domain_models.linear_probe import (
     PENALTIES,
     LinearProbe,
+    balanced_accuracy,
     class_frequency_prior,
     fit_linear_probe,
-    validation_score,
+    macro_f1,
 )
 from domain_models.training_config import SecondStageKind
 
-ADJUSTMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ADJUSTMENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 """Strengths of the shift against the class frequencies that are tried."""
+
+INDIFFERENCE = 0.005
+"""Macro-F1 that is given for a better balanced accuracy."""
 
 Features = NDArray[np.float32]
 
@@ -164,10 +169,80 @@ SECOND_STAGES: dict[SecondStageKind, Candidates] = {
 }
 
 
-def best_on_validation(
-    candidates: list[Rebalanced], val_features: Features, val_labels: NDArray[np.int64]
-) -> tuple[Rebalanced, float]:
-    """The candidate with the best validation score, and its macro-F1."""
-    scores = [validation_score(c.classifier.logits(val_features), val_labels) for c in candidates]
-    best = max(range(len(candidates)), key=lambda i: scores[i])
-    return candidates[best], scores[best][0]
+def expected_figures(predicted: NDArray[np.int64], probabilities: NDArray[np.float64]) -> tuple[float, float]:
+    """Macro-F1 and balanced accuracy that predictions will have if the probabilities are right.
+
+    Labels are not asked: a rare class has a handful of them on validation, and every image has probabilities.
+
+    Args:
+        predicted: int64 [n].
+        probabilities: float64 [n, k], calibrated.
+    """
+    classes = probabilities.shape[1]
+    given = np.bincount(predicted, minlength=classes)
+    wanted = probabilities.sum(axis=0)
+    right = np.bincount(predicted, weights=probabilities[np.arange(len(predicted)), predicted], minlength=classes)
+    f1 = 2.0 * right / np.maximum(given + wanted, 1e-12)
+    return float(f1.mean()), float((right / np.maximum(wanted, 1e-12)).mean())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which classifier goes on, and how the one before and this one were judged.
+
+    Attributes:
+        classifier: the one before, where nothing better was found.
+        strength: ``None``: the one before.
+        before: (macro-F1, balanced accuracy), see :func:`choose_rebalanced`.
+        after: the same.
+    """
+
+    classifier: LinearProbe
+    strength: float | None
+    before: tuple[float, float]
+    after: tuple[float, float]
+
+
+def choose_rebalanced(
+    classifier: LinearProbe,
+    candidates: list[Rebalanced],
+    val_features: Features,
+    val_labels: NDArray[np.int64],
+) -> Choice:
+    """The candidate that is expected to be best on images like the validation images.
+
+    What a candidate reaches is judged by the mean of two views: its figures on the validation labels, of which a rare
+    class has a handful, and the figures that the classifier's own probabilities promise (:func:`expected_figures`),
+    which every image says something about. They are calibrated on validation with a scale and a shift of each class,
+    so that they are right also where the classifier was fitted to classes in other shares. Among the candidates within
+    ``INDIFFERENCE`` of the best macro-F1 the one with the best balanced accuracy is taken: there the rare classes'
+    recall costs nothing.
+
+    Args:
+        classifier: as it is.
+        candidates: its rebalanced versions.
+        val_features: float32 [n, d].
+        val_labels: int64 [n].
+    """
+    logits = classifier.logits(val_features)
+    probabilities = fit_kind(CalibrationKind.VECTOR, logits, val_labels).probabilities(logits)
+    every = [classifier, *(candidate.classifier for candidate in candidates)]
+    figures = []
+    for one in every:
+        predicted = one.logits(val_features).argmax(axis=1)
+        promised = expected_figures(predicted, probabilities)
+        seen = macro_f1(predicted, val_labels), balanced_accuracy(predicted, val_labels)
+        figures.append(((promised[0] + seen[0]) / 2, (promised[1] + seen[1]) / 2))
+    least = max(f1 for f1, _ in figures) - INDIFFERENCE
+    best = max((i for i, (f1, _) in enumerate(figures) if f1 >= least), key=lambda i: figures[i][1])
+    same = best == 0 or figures[best] == figures[0]
+    strength = None if same else candidates[best - 1].strength
+    return Choice(classifier if same else every[best], strength, figures[0], figures[best])
+
+
+def in_words(f1_before: float, recall_before: float, f1_after: float, recall_after: float) -> str:
+    """How the choice was made, for a model's card."""
+    return (
+        f"macro-F1 {f1_before:.3f} before and {f1_after:.3f} after, balanced accuracy {recall_before:.3f} and"
+        f" {recall_after:.3f} (means of what validation labels show and what calibrated probabilities promise)"
+    )

@@ -10,7 +10,8 @@ For each seed a set is split by group into 64% training, 16% validation and 20% 
 - ``probe``: a linear classifier on the untouched backbone;
 - ``standard`` (or ``--preset``): the preset as it is;
 - ``plain``: the preset's backbone and input, all of it fine-tuned with cross-entropy and natural sampling, for as many
-  epochs as the preset's wall time allows; the best epoch by validation;
+  epochs as the preset's wall time allows; the best epoch by validation. The preset's fold models are left out on both
+  sides: they set triage thresholds and change nothing of the model;
 - ``plain+SECOND``: each second stage on the plain run's backbone, its strength chosen on validation;
 - each of ``--losses`` (at most three), like ``plain`` but for the loss.
 
@@ -46,7 +47,7 @@ from domain_models.metrics import evaluate, frequency_thirds
 from domain_models.model_package import load_package, read_card
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_phases import classifier_of
-from domain_models.two_stage import SECOND_STAGES, best_on_validation
+from domain_models.two_stage import SECOND_STAGES, choose_rebalanced
 from pipelines.command_line.context import progress_on_stderr
 from pipelines.steps.candidate import CandidateReport, prepared_data
 from pipelines.steps.dataset import load_dataset
@@ -60,11 +61,15 @@ RESULTS = HERE / "results"
 DEFECTIVE = {"elpv": ("probably_defective", "defective")}
 """Classes that are one side of the two-class accuracy."""
 
-PROBE = ("epochs=0", "frozen_stages=0", "cached_views=0", "probe_views=1", "second_stage=none", "cross_fit_folds=0")
+PROBE = (
+    *("epochs=0", "frozen_stages=0", "cached_views=0", "probe_views=1", "second_stage=none", "cross_fit_folds=0"),
+    "mirrored_view=false",
+)
 PLAIN = (
     *("frozen_stages=0", "cached_views=0", "probe=false", "probe_views=1", "second_stage=none", "cross_fit_folds=0"),
     *("loss=cross_entropy", "label_smoothing=0", "sampler=natural", "reweighting=none", "head=linear"),
     *("mixup_alpha=0", "cutmix_alpha=0", "average_decay=0", "keep_batch_statistics=false", "augment=true"),
+    "mirrored_view=false",
 )
 LOSSES = {
     "balanced_softmax": ("loss=balanced_softmax",),
@@ -99,7 +104,7 @@ class Measurement:
         curated_set(self.data, self.workspace.folder, self.seed)
         dataset = load_dataset(self.workspace)[0]
         self._trained(dataset, "probe", PROBE)
-        ours = self._trained(dataset, self.preset, ())
+        ours = self._trained(dataset, self.preset, ("cross_fit_folds=0",))
         epochs = f"epochs={self._epochs(ours.training_seconds)}"
         plain = self._trained(dataset, "plain", (*PLAIN, epochs, "early_stopping=1000"))
         self._second_stages(dataset, plain.model_version)
@@ -149,7 +154,7 @@ class Measurement:
             candidates = SECOND_STAGES[kind](
                 classifier_of(network), train_x, data.train.labels, data.train.weights, None
             )
-            best, _ = best_on_validation(candidates, val_x, data.val.labels)
+            best = choose_rebalanced(classifier_of(network), candidates, val_x, data.val.labels)
             val_logits = best.classifier.logits(val_x)
             calibration, _ = choose_calibration(val_logits, data.val.labels, groups=data.val.groups, seed=self.seed)
             probabilities = calibration.probabilities(best.classifier.logits(test_x))

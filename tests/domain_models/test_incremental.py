@@ -191,19 +191,23 @@ def test_what_a_full_training_computed_of_frozen_stages_is_not_computed_again(tm
     assert model.maps_computed == model.maps_wanted - len(val) - len(old)
     anew = learn_increment(heir, increment(new, old, val, CLASSES), how, tmp_path / "other", tmp_path / "empty")
     assert anew.maps_computed == anew.maps_wanted
-    np.testing.assert_allclose(model.trained.val_logits, anew.trained.val_logits, atol=1e-3)
+    np.testing.assert_allclose(model.trained.val_logits, anew.trained.val_logits, atol=0.05)  # float16 maps, rounded
 
 
+@pytest.mark.parametrize("mirrored_view", [False, True])
 @pytest.mark.parametrize("cached_views", [0, 2])
 def test_of_old_images_that_only_the_classifier_sees_a_full_training_leaves_all_that_is_needed(
-    tmp_path: Path, cached_views: int
+    tmp_path: Path, cached_views: int, mirrored_view: bool
 ) -> None:
     val, old, new = stripes(24, 2, "v"), stripes(30, 1, "t"), stripes(9, 3, "n")
     stages = (len(champion_network()[0].stages) - 1) if cached_views else 0
     base = TrainingConfig.model_validate(
-        BASE.model_dump() | {"frozen_stages": stages, "cached_views": cached_views, "epochs": 2}
+        BASE.model_dump()
+        | {"frozen_stages": stages, "cached_views": cached_views, "epochs": 2, "mirrored_view": mirrored_view}
     )
     trained = train(TrainingData(CLASSES, old, val), base, tmp_path / "full", activations=tmp_path / "cache")
+    told = predict_logits(trained.network, val.images, base.preprocessing)
+    np.testing.assert_allclose(trained.val_logits, told, atol=0.05)
     how = incremental_config(base, trained.network, seed=0, device="cpu")
     heir = Champion(trained.network, CLASSES, "full")
     what = increment(new, old, val, CLASSES)
@@ -215,6 +219,8 @@ def test_of_old_images_that_only_the_classifier_sees_a_full_training_leaves_all_
     assert model.maps_wanted == len(val) + len(new) + 10 + views
     anew = learn_increment(heir, what, how, tmp_path / "other", tmp_path / "empty")
     assert anew.maps_computed == anew.maps_wanted == len(val) + len(new) + len(old) + views
+    told = predict_logits(model.trained.network, val.images, base.preprocessing)
+    np.testing.assert_allclose(model.trained.val_logits, told, atol=0.05)
     np.testing.assert_allclose(model.trained.val_logits, anew.trained.val_logits, atol=0.02)
     later = learn_increment(heir, what, how, tmp_path / "later", tmp_path / "empty")
     assert (later.maps_computed, later.maps_wanted) == (0, model.maps_wanted)

@@ -30,7 +30,7 @@ from domain_models.training_config import (
 )
 from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
 from domain_models.training_phases import classifier_of
-from domain_models.two_stage import SECOND_STAGES
+from domain_models.two_stage import INDIFFERENCE, SECOND_STAGES, choose_rebalanced, expected_figures
 from tests.domain_models.tiny_networks import SMALL, striped
 from tests.domain_models.tiny_networks import one_thread as one_thread
 
@@ -131,6 +131,37 @@ def test_tau_normalisation_takes_away_the_length_of_class_weights() -> None:
     np.testing.assert_allclose(half.classifier.weight, known.weight / np.sqrt([[5], [1]]), rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(whole.classifier.weight, axis=1), [1, 1], rtol=1e-6)
     assert not whole.classifier.bias.any()
+
+
+def test_expected_figures_are_the_true_ones_where_probabilities_are_certain() -> None:
+    truth, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+    f1, recall = expected_figures(predicted, np.eye(3)[truth])
+    assert f1 == pytest.approx(macro_f1(predicted, truth))
+    assert recall == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    halves = np.full((2, 2), 0.5)  # one right in expectation, of two given to class 0 and one expected of each class
+    assert expected_figures(np.array([0, 0]), halves) == pytest.approx(((2 * 1 / (2 + 1) + 0) / 2, 0.5))
+
+
+def test_the_strength_is_chosen_for_rare_classes_where_that_costs_nothing() -> None:
+    chance = np.random.default_rng(0)
+    labels = chance.choice(3, 4000, p=COUNTS / COUNTS.sum()).astype(np.int64)
+    centres = 1.2 * np.eye(3)
+    features = (centres[labels] + chance.normal(0, 1, (4000, 3))).astype(np.float32)
+    prior = np.log(COUNTS / COUNTS.sum())
+    bayes = LinearProbe(centres.astype(np.float32), (prior - 0.72).astype(np.float32), 0.0)  # |x - c|^2 / 2
+    every = SECOND_STAGES[SecondStageKind.LOGIT_ADJUSTMENT](bayes, features, labels, np.ones(4000), None)
+    choice = choose_rebalanced(bayes, every, features[:2000], labels[:2000])
+    assert choice.strength is not None
+    assert choice.after[0] > choice.before[0]
+    assert choice.after[1] > choice.before[1]
+    reached = {
+        one.strength: macro_f1(one.classifier.logits(features[2000:]).argmax(axis=1), labels[2000:]) for one in every
+    }
+    assert reached[choice.strength] > max(reached.values()) - 4 * INDIFFERENCE
+    assert choice.after[0] == pytest.approx(reached[choice.strength], abs=0.04)
+    alone = choose_rebalanced(bayes, every[:1], features[:2000], labels[:2000])
+    assert alone.strength is None
+    assert alone.classifier is bayes
 
 
 def test_learned_scales_leave_directions_and_help_the_rare_class() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound
+from domain_models.architecture import Architecture
 from domain_models.attention import AttentionKind
-from domain_models.backbones import Architecture, Classifier, build_network, input_size_of
+from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.bundled_weights import BUNDLED_PACKAGES, read_bundled_weights
 from domain_models.explanations import class_activation
 from domain_models.heads import HeadKind

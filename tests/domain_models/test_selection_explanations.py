@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from data_contracts.errors import BadInput
-from domain_models.backbones import Architecture, build_network
+from domain_models.architecture import Architecture
+from domain_models.backbones import build_network
 from domain_models.explanations import class_activation, on_the_image
 from domain_models.preprocessing import Preprocessing, ResizeMode, to_tensor
 

@@ -14,7 +14,8 @@ from data_contracts.ledger.images import images_frame
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT
 from data_contracts.workspace import Workspace
-from domain_models.backbones import Architecture, WeightSource, build_network
+from domain_models.architecture import Architecture
+from domain_models.backbones import WeightSource, build_network
 from domain_models.preprocessing import Preprocessing
 from pipelines.steps import embeddings
 from pipelines.steps.embeddings import Embedder, Item, embeddings_of, mapped_embeddings_of
