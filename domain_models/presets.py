@@ -195,11 +195,10 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
         )
     else:
         epochs = int(np.clip(round((20_000 if few else 60_000) / max(1, facts.train_count)), 8, 20))
-        config = config.model_copy(update={"epochs": epochs})
+        config = config.model_copy(update={"epochs": epochs, "probe": few})
         what = f"all of it fine-tuned for at most {epochs} epochs."
-    sentences = [
-        network + what + " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."
-    ]
+    kept = " Fine-tuning is kept only if it beats a linear classifier on the untouched backbone."
+    sentences = [network + what + (kept if config.probe else "")]
     if config.mirrored_view:
         sentences.append(
             "The profile calls a mirrored image harmless: predictions look at each image and its mirror image, which"

@@ -12,6 +12,7 @@ Everything random follows from the seed; each epoch, phase and fold is checkpoin
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ from domain_models.training_phases import (
     classifier_of,
     fresh_network,
     loss_prior,
+    one_look,
     plain_features,
+    plain_val_features,
     probe_of,
     probe_state,
     probe_views,
@@ -51,7 +54,7 @@ from domain_models.training_phases import (
     untouched_is_better,
     view_features,
 )
-from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
+from domain_models.two_stage import NEEDS_FEATURES, SECOND_STAGES, choose_rebalanced, in_words
 
 
 def train(
@@ -200,23 +203,24 @@ class _Training:
             AugmentedImages(data.train.images, data.train.image_ids, config) if views is None else views.train
         )
 
-        tuned = fine_tune(
-            network,
-            frozen,
-            batches,
-            data.train.labels,
-            data.train.weights,
-            config,
-            inputs_are_maps=views is not None,
-            epochs=config.epochs,
-            validate=lambda: (self._val_logits(network), data.val.labels),
-            memory=taught(data, config),
-            pool=data.pool,
-            checkpoint=self.run_dir / "epoch.pt",
-            owner=self.owner,
-            progress=self.progress,
-            after_epoch=self.after_epoch,
-        )
+        with one_look(network) if views is None else contextlib.nullcontext():  # kept maps are of both looks
+            tuned = fine_tune(
+                network,
+                frozen,
+                batches,
+                data.train.labels,
+                data.train.weights,
+                config,
+                inputs_are_maps=views is not None,
+                epochs=config.epochs,
+                validate=lambda: (self._val_logits(network), data.val.labels),
+                memory=taught(data, config),
+                pool=data.pool,
+                checkpoint=self.run_dir / "epoch.pt",
+                owner=self.owner,
+                progress=self.progress,
+                after_epoch=self.after_epoch,
+            )
         self.seconds += tuned.seconds
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
         done = len(tuned.history)
@@ -245,7 +249,11 @@ class _Training:
         if state is None:
             started = time.perf_counter()
             before = classifier_of(network)
-            features, val_features = self._learned_features(network)
+            if config.second_stage in NEEDS_FEATURES or self.learned is not None:
+                features, val_features = self._learned_features(network)
+            else:
+                val_features = plain_val_features(network, data, config, self.views, self.progress)
+                features = val_features[:0]
             candidates = SECOND_STAGES[config.second_stage](
                 before, features, data.train.labels, data.train.weights, None
             )

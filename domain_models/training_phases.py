@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +104,15 @@ def view_features(
     return views
 
 
+def plain_val_features(
+    network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
+) -> Features:
+    """Features float32 [n, d] of the validation images as they are, by the network as it stands."""
+    if views is not None:
+        return views.features(network, len(data.train) + np.arange(len(data.val)), config.device, progress)
+    return embed(network, data.val.images, config.preprocessing, device=config.device, progress=progress)
+
+
 def plain_features(
     network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
 ) -> tuple[Features, Features]:
@@ -136,6 +147,17 @@ def untouched_is_better(
         f"Calibrated log-loss on validation: {before:.3f} with the untouched backbone, {after:.3f} fine-tuned; "
         + ("the backbone stays untouched." if better else "fine-tuning is kept.")
     )
+
+
+@contextlib.contextmanager
+def one_look(network: Classifier) -> Iterator[None]:
+    """The network without its second look at mirror images, for predictions that only compare epochs."""
+    architecture = network.architecture
+    network.architecture = architecture.model_copy(update={"mirror": Mirror.NONE})
+    try:
+        yield
+    finally:
+        network.architecture = architecture
 
 
 def classifier_of(network: Classifier) -> LinearProbe:

@@ -169,6 +169,10 @@ SECOND_STAGES: dict[SecondStageKind, Candidates] = {
 }
 
 
+NEEDS_FEATURES = frozenset({SecondStageKind.CLASSIFIER_RETRAINING, SecondStageKind.LEARNABLE_WEIGHT_SCALING})
+"""Second stages that look at the features of the training images; the others are done without computing them."""
+
+
 def expected_figures(predicted: NDArray[np.int64], probabilities: NDArray[np.float64]) -> tuple[float, float]:
     """Macro-F1 and balanced accuracy that predictions will have if the probabilities are right.
 

@@ -1,11 +1,14 @@
 """Does the triage rule keep its promise, and at what price? Many re-splits of predictions that were made once.
 
     python tests/benchmarks/measure_triage.py elpv infrared ham10000 x-sdd     200 re-splits of each
+    python tests/benchmarks/measure_triage.py elpv --trained                   of the standard preset's models
 
-Every labelled image is predicted by a linear classifier that saw neither it nor its group (five folds). Each re-split
-sets the rule on one half of the groups and judges it on the other: how often the error of its automatic decisions is
-within the limit, and what share of the images the best threshold in hindsight would have decided there. Probabilities
-are calibrated on the half that the rule is set on, by cross-fitting. Writes results/triage-SET.json.
+Every labelled image is predicted by a linear classifier that saw neither it nor its group (five folds). With
+``--trained`` the validation and test images are predicted by the models that ``make bench-accuracy`` has trained (one
+of each seed, in turn). Each re-split sets the rule on one half of the groups and judges it on the other: how often the
+error of its automatic decisions is within the limit, and what share of the images the best threshold in hindsight would
+have decided there. Probabilities are calibrated on the half that the rule is set on, by cross-fitting. Writes
+results/triage-SET.json or results/triage-SET-trained.json.
 """
 
 from __future__ import annotations
@@ -13,27 +16,79 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from benchmark_sets import NAMES, read_set
-from embedded_sets import EmbeddedSet, embedded_set
+from embedded_sets import embedded_set
 from machine import machine
+from numpy.typing import NDArray
 
 from data_contracts.profile import Limits
+from data_contracts.vocabulary import Split
+from data_contracts.workspace import Workspace
 from domain_models.calibration import cross_fitted_probabilities
 from domain_models.calibrators import CalibrationKind, fit_kind, fitter
 from domain_models.intervals import group_codes
 from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.triage import fit_triage, measure
+from pipelines.command_line.context import progress_on_stderr
+from pipelines.steps.dataset import load_dataset
+from pipelines.steps.predictions import predict_split
+from pipelines.steps.registry import open_registry
+from pipelines.steps.train import TrainRequest, train
 
 HERE = Path(__file__).resolve().parent
 
 
-def resplit(data: EmbeddedSet, logits: Any, limits: Limits, seed: int) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class Told:
+    """Images with their labels, and what was said of them.
+
+    Attributes:
+        classes: k names.
+        labels: int64 [n].
+        groups: n components.
+        logits: float64 [n, k].
+    """
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: list[str]
+    logits: NDArray[np.float64]
+
+
+def told_by_a_probe(name: str, folder: Path) -> Told:
+    """All labelled images of a set, each by a linear classifier that saw neither it nor its group."""
+    data = embedded_set(read_set(name), folder / f"{name}-embedded")
+    said = out_of_fold_probabilities(data.embeddings, data.labels, data.groups, len(data.classes), seed=0)
+    return Told(data.classes, data.labels, data.groups, np.log(said.clip(1e-12)))
+
+
+def told_by_the_preset(name: str, folder: Path, seed: int) -> Told:
+    """The validation and test images of a split, by the model that the accuracy bench has trained there."""
+    workspace, progress = Workspace((folder / f"{name}-standard-{seed}").absolute()), progress_on_stderr()
+    dataset, manifest = load_dataset(workspace)
+    request = TrainRequest(preset="standard", overrides=("cross_fit_folds=0",), seed=seed)
+    version = train(workspace, request, progress).model_version
+    with open_registry(workspace) as registry:
+        parts = [
+            predict_split(workspace, registry, version, dataset, manifest, split, progress)
+            for split in (Split.VAL, Split.TEST)
+        ]
+    return Told(
+        parts[0].classes,
+        np.concatenate([part.labels for part in parts]),
+        [group for part in parts for group in part.components],
+        np.log(np.concatenate([part.probabilities for part in parts]).clip(1e-12)),
+    )
+
+
+def resplit(data: Told, limits: Limits, seed: int) -> dict[str, float | None]:
     """One re-split: the rule's share of automatic decisions, its error, and the share in hindsight."""
+    logits = data.logits
     codes = group_codes(data.groups, len(data.labels))
     half = np.random.default_rng(seed).permutation(int(codes.max()) + 1) % 2 == 0
     fitted, judged = np.flatnonzero(half[codes]), np.flatnonzero(~half[codes])
@@ -57,15 +112,18 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", metavar="|".join(NAMES))
     parser.add_argument("--resplits", type=int, default=200)
     parser.add_argument("--limit", type=float, default=0.05)
+    parser.add_argument("--trained", action="store_true", help="models of the accuracy bench instead of a probe")
+    parser.add_argument("--seeds", type=int, default=3, help="with --trained: how many models")
     parser.add_argument("--folder", type=Path, default=HERE / "workspaces", help="of the workspaces")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     limits = Limits(automatic_error=arguments.limit)
     for name in arguments.sets:
-        data = embedded_set(read_set(name), arguments.folder / f"{name}-embedded")
-        said = out_of_fold_probabilities(data.embeddings, data.labels, data.groups, len(data.classes), seed=0)
-        logits = np.log(said.clip(1e-12))
-        found = [resplit(data, logits, limits, seed) for seed in range(arguments.resplits)]
+        if arguments.trained:
+            told = [told_by_the_preset(name, arguments.folder, seed) for seed in range(arguments.seeds)]
+        else:
+            told = [told_by_a_probe(name, arguments.folder)]
+        found = [resplit(told[seed % len(told)], limits, seed) for seed in range(arguments.resplits)]
         shares, best = (np.asarray([one[key] for one in found], dtype=float) for key in ("share", "share_in_hindsight"))
         kept = sum(1 for one in found if one["error"] is None or one["error"] <= arguments.limit)
         result = {
@@ -74,7 +132,9 @@ def main() -> None:
             "confidence": limits.confidence,
             "resplits": len(found),
             "kept": kept,
-            "accuracy": float((said.argmax(axis=1) == data.labels).mean()),
+            "predictions": f"standard, {len(told)} models" if arguments.trained else "probe, out of fold",
+            "images": int(np.mean([len(one.labels) for one in told])),
+            "accuracy": float(np.mean([(one.logits.argmax(axis=1) == one.labels).mean() for one in told])),
             "share": float(shares.mean()),
             "share_in_hindsight": float(best.mean()),
             "share_of_hindsight": float(shares.mean() / best.mean()) if best.mean() else None,
@@ -82,7 +142,8 @@ def main() -> None:
             "date": date.today().isoformat(),
         }
         arguments.results.mkdir(parents=True, exist_ok=True)
-        (arguments.results / f"triage-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        title = f"{name}-trained" if arguments.trained else name
+        (arguments.results / f"triage-{title}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(result), file=sys.stderr)
 
 

@@ -156,10 +156,13 @@ def _noise() -> tuple[str, str, list[str]]:
 
 
 def _triage() -> tuple[str, str, list[str]]:
-    columns = "set|limit|confidence|re-splits|within the limit|decided automatically|of what hindsight allows"
+    columns = (
+        "set|predictions|limit|confidence|re-splits|within the limit|decided automatically|of what hindsight allows"
+    )
     rows = [
         [
             found["set"],
+            found.get("predictions", "probe, out of fold"),
             f"{found['limit']:.0%}",
             f"{found['confidence']:.0%}",
             str(found["resplits"]),
