@@ -62,8 +62,8 @@ DEFECTIVE = {"elpv": ("probably_defective", "defective")}
 """Classes that are one side of the two-class accuracy."""
 
 PROBE = (
-    *("epochs=0", "frozen_stages=0", "cached_views=0", "probe_views=1", "second_stage=none", "cross_fit_folds=0"),
-    "mirrored_view=false",
+    *("epochs=0", "probe=true", "frozen_stages=0", "cached_views=0", "probe_views=1", "second_stage=none"),
+    *("cross_fit_folds=0", "mirrored_view=false"),
 )
 PLAIN = (
     *("frozen_stages=0", "cached_views=0", "probe=false", "probe_views=1", "second_stage=none", "cross_fit_folds=0"),
