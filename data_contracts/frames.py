@@ -78,7 +78,8 @@ PREDICTIONS = pa.DataFrameSchema(
     strict=False,
     name="predictions",
 )
-"""Predictions on a labelled split: also ``prob_<class>`` per class, calibrated, in class-index order.
+"""Predictions on a labelled split: also ``prob_<class>`` per class, calibrated, in class-index order, and
+``predicted_index``, the class that the model would call the image.
 
 ``group`` is the component (so that a bootstrap draws whole components).
 """

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.attention import AttentionKind
+from domain_models.calibration import softmax
 from domain_models.class_counts import ClassCounts, confusion_matrix
 from domain_models.intervals import Interval, bootstrap_weights, group_codes, group_sums, percentile_interval
 from domain_models.metrics import most_confused
@@ -90,7 +91,7 @@ def compare_attention(
     for seed in seeds:
         for name, each in (("without", plain), ("with", gated)):
             model = train(data, each.model_copy(update={"seed": seed}), run_dir / f"{name}-{seed}", progress)
-            calls[name].append(model.val_logits.argmax(axis=1).astype(np.int64))
+            calls[name].append(model.decision_costs.predicted(softmax(model.val_logits)))
             seconds[name] += model.seconds
     labels, classes = data.val.labels, len(data.classes)
     confusion = sum((confusion_matrix(labels, called, classes) for called in calls["without"]), start=_nothing(classes))

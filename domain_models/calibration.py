@@ -162,16 +162,21 @@ def _fit_softmax(
     return partial(softmax, temperature=fit_temperature(logits, labels))
 
 
-def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -> ReliabilityBins:
-    """Sort top-1 predictions into equal steps of confidence.
+def reliability(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS, *, predicted: NDArray[np.int64] | None = None
+) -> ReliabilityBins:
+    """Sort predictions into equal steps of confidence, the probability of the predicted class.
 
     Args:
         probabilities: float [n, k].
         labels: int [n].
+        bins: how many steps.
+        predicted: int64 [n]; ``None``: the most probable classes.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    correct = values.argmax(axis=1) == np.asarray(labels)
-    confidence = values.max(axis=1)
+    named = values.argmax(axis=1) if predicted is None else predicted
+    correct = named == np.asarray(labels)
+    confidence = values[np.arange(len(named)), named]
     index = confidence_bins(confidence, bins)
     count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -188,13 +193,20 @@ def confidence_bins(confidence: NDArray[np.float64], bins: int = BINS) -> NDArra
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error of top-1 predictions over equal steps of confidence, 0 (best) to 1."""
-    return reliability(probabilities, labels, bins).error
+def ece(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS, *, predicted: NDArray[np.int64] | None = None
+) -> float:
+    """Expected calibration error of predictions over equal steps of confidence, 0 (best) to 1; see `reliability`."""
+    return reliability(probabilities, labels, bins, predicted=predicted).error
 
 
 def ece_of_a_calibrated_model(
-    probabilities: ArrayLike, *, seed: int = 0, replicates: int = 1000, bins: int = BINS
+    probabilities: ArrayLike,
+    *,
+    predicted: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    replicates: int = 1000,
+    bins: int = BINS,
 ) -> tuple[float, float]:
     """The ECE that pure chance gives a perfectly calibrated model with these very confidences.
 
@@ -203,11 +215,16 @@ def ece_of_a_calibrated_model(
 
     Args:
         probabilities: float [n, k].
+        predicted: int64 [n]; ``None``: the most probable classes.
+        seed: of the draws.
+        replicates: how many draws.
+        bins: steps of confidence.
 
     Returns:
         Mean and 95th percentile over the draws.
     """
-    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
+    values = np.asarray(probabilities, dtype=np.float64)
+    confidence = values.max(axis=1) if predicted is None else values[np.arange(len(predicted)), predicted]
     if not confidence.size:
         return (0.0, 0.0)
     index = confidence_bins(confidence, bins)

@@ -1,8 +1,12 @@
-"""From logits to probabilities that mean what they say: one temperature, a scale and shift of each class, or each class
-against the rest; chosen on validation.
+"""From logits to probabilities that mean what they say, in the way that validation chooses.
+
+One temperature, a temperature without what label smoothing left, a scale and shift of each class, or each class
+against the rest.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017 (temperature and vector scaling);
-Platt 1999 and Zadrozny and Elkan, KDD 2002 (each class against the rest, then normalised).
+Platt 1999 and Zadrozny and Elkan, KDD 2002 (each class against the rest, then normalised). A network that learned from
+labels smoothed by e (Szegedy et al., CVPR 2016, section 7) tells (1 - e) p + e / k where it should tell p: sure images
+look unsure, and the temperature that makes up for it makes unsure ones look sure. `UNSMOOTHED` turns that around.
 """
 
 from __future__ import annotations
@@ -26,11 +30,17 @@ _SMALLEST = 1e-12
 _PRIOR_WEIGHT = 1.0
 """What the wish to stay at a single temperature weighs, in images."""
 
+_MOST_SMOOTHED = 0.5
+_USUAL_SMOOTHING = 0.1
+_SOFTNESS = 0.2
+"""How softly a probability nears zero as the floor is taken off, in parts of the floor: none ever gets there."""
+
 
 class CalibrationKind(StrEnum):
     """How logits become probabilities."""
 
     TEMPERATURE = "temperature"
+    UNSMOOTHED = "unsmoothed"
     VECTOR = "vector"
     CLASS_WISE = "class_wise"
 
@@ -38,7 +48,8 @@ class CalibrationKind(StrEnum):
 class Calibration(BaseModel):
     """A calibration as a model card keeps it.
 
-    ``temperature`` divides the logits and is all of kind ``temperature``. ``vector`` then multiplies the logit of each
+    ``temperature`` divides the logits and is all of kind ``temperature``. ``unsmoothed`` then takes ``smoothing`` / k
+    off every probability (softly, so that all stay above zero) and normalises. ``vector`` multiplies the logit of each
     class with its ``scale`` and adds its ``shift``. ``class_wise`` does that to the log-odds of each class against the
     rest, and normalises.
     """
@@ -47,12 +58,18 @@ class Calibration(BaseModel):
 
     kind: CalibrationKind = CalibrationKind.TEMPERATURE
     temperature: float = Field(default=1.0, gt=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
     scale: tuple[float, ...] = ()
     shift: tuple[float, ...] = ()
 
     def probabilities(self, logits: ArrayLike) -> Floats:
         """float [n, k] logits to float64 [n, k], rows summing to 1."""
         return _APPLY[self.kind](np.asarray(logits, dtype=np.float64), self)
+
+    @property
+    def in_words(self) -> str:
+        """What is done, for the report."""
+        return f"Temperature {self.temperature:.2f}{_THEN[self.kind]}"
 
 
 def fit_kind(kind: CalibrationKind, logits: ArrayLike, labels: ArrayLike) -> Calibration:
@@ -74,18 +91,21 @@ def choose_calibration(
     labels: ArrayLike,
     *,
     groups: Sequence[object] | ArrayLike | None = None,
+    keep_decisions: bool = True,
     seed: int = 0,
 ) -> tuple[Calibration, str]:
     """The simplest calibration that no other clearly beats, and a sentence that says why.
 
     Another kind than a temperature has to lower the log-loss of images that it was not fitted on (folds, groups whole)
-    by more than a standard error of the difference, and must lower neither their macro-F1 nor their balanced accuracy:
-    a shift of each class could undo what rebalancing did for the rare ones.
+    by more than a standard error of the difference. Where the most probable class is predicted it must lower neither
+    their macro-F1 nor their balanced accuracy: a shift of each class could undo what rebalancing did for the rare ones.
 
     Args:
         logits: float [n, k] of validation images.
         labels: int [n].
         groups: one value per image, or ``None``.
+        keep_decisions: whether the most probable class is predicted; otherwise the costs of mistakes decide, and the
+            probabilities have only to be right.
         seed: of the folds.
     """
     scores, truth = checked_logits(logits, labels)
@@ -100,7 +120,8 @@ def choose_calibration(
     harmless = {
         kind
         for kind in told
-        if found[kind] >= found[CalibrationKind.TEMPERATURE] and recalls[kind] >= recalls[CalibrationKind.TEMPERATURE]
+        if not keep_decisions
+        or (found[kind] >= found[CalibrationKind.TEMPERATURE] and recalls[kind] >= recalls[CalibrationKind.TEMPERATURE])
     }
     best, most = CalibrationKind.TEMPERATURE, 0.0
     for kind, loss in losses.items():
@@ -130,6 +151,15 @@ def _by_temperature(logits: Floats, calibration: Calibration) -> Floats:
     return softmax(logits, calibration.temperature)
 
 
+def _without_smoothing(logits: Floats, calibration: Calibration) -> Floats:
+    told = softmax(logits, calibration.temperature)
+    floor = calibration.smoothing / told.shape[1]
+    if not floor:
+        return told
+    left = np.logaddexp(0.0, (told - floor) / (_SOFTNESS * floor))
+    return np.asarray(left / left.sum(axis=1, keepdims=True))
+
+
 def _by_vector(logits: Floats, calibration: Calibration) -> Floats:
     return softmax(logits / calibration.temperature * np.asarray(calibration.scale) + np.asarray(calibration.shift))
 
@@ -141,6 +171,7 @@ def _by_class(logits: Floats, calibration: Calibration) -> Floats:
 
 _APPLY: dict[CalibrationKind, Callable[[Floats, Calibration], Floats]] = {
     CalibrationKind.TEMPERATURE: _by_temperature,
+    CalibrationKind.UNSMOOTHED: _without_smoothing,
     CalibrationKind.VECTOR: _by_vector,
     CalibrationKind.CLASS_WISE: _by_class,
 }
@@ -150,6 +181,28 @@ def _log_odds(scaled: Floats) -> Floats:
     """float64 [n, k]: ``log p / (1 - p)`` of each class, without ever taking 1 - p of a p near 1."""
     rest = np.stack([logsumexp(np.delete(scaled, index, axis=1), axis=1) for index in range(scaled.shape[1])], axis=1)
     return np.asarray(scaled - rest)
+
+
+def _fit_smoothing(scaled: Floats, truth: NDArray[np.int64], start: Calibration) -> Calibration:
+    def made(values: Floats) -> Calibration:
+        warmer, smoothing = values
+        return Calibration(
+            kind=CalibrationKind.UNSMOOTHED,
+            temperature=start.temperature * float(np.exp(warmer)),
+            smoothing=float(smoothing),
+        )
+
+    def loss(values: Floats) -> float:
+        probabilities = _without_smoothing(scaled * start.temperature, made(values))
+        prior = values[0] ** 2 + (values[1] / _USUAL_SMOOTHING) ** 2
+        return float(_losses(probabilities, truth).sum() + 0.5 * _PRIOR_WEIGHT * prior)
+
+    bounds = [(-2.0, 2.0), (1e-4, _MOST_SMOOTHED)]
+    tries = [
+        minimize(loss, np.array([0.0, smoothing]), method="L-BFGS-B", bounds=bounds)
+        for smoothing in (0.01, _USUAL_SMOOTHING)  # the loss has a second valley where almost nothing is taken off
+    ]
+    return made(min(tries, key=lambda one: float(one.fun)).x)
 
 
 def _fit_vector(scaled: Floats, truth: NDArray[np.int64], start: Calibration) -> Calibration:
@@ -188,12 +241,22 @@ def _fit_classes(scaled: Floats, truth: NDArray[np.int64], start: Calibration) -
 
 _FIT: dict[CalibrationKind, Callable[[Floats, NDArray[np.int64], Calibration], Calibration]] = {
     CalibrationKind.TEMPERATURE: lambda _scaled, _truth, start: start,
+    CalibrationKind.UNSMOOTHED: _fit_smoothing,
     CalibrationKind.VECTOR: _fit_vector,
     CalibrationKind.CLASS_WISE: _fit_classes,
 }
 
+_THEN = {
+    CalibrationKind.TEMPERATURE: "",
+    CalibrationKind.UNSMOOTHED: ", then without what label smoothing left",
+    CalibrationKind.VECTOR: ", then a scale and a shift of each class",
+    CalibrationKind.CLASS_WISE: ", then each class against the rest",
+}
+"""What is done to the logits besides dividing them."""
+
 _WORDS = {
     CalibrationKind.TEMPERATURE: "one temperature",
+    CalibrationKind.UNSMOOTHED: "one temperature without what label smoothing left",
     CalibrationKind.VECTOR: "a scale and a shift of each class",
     CalibrationKind.CLASS_WISE: "each class against the rest",
 }

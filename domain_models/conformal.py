@@ -102,12 +102,15 @@ def _quantile(own: NDArray[np.float64], codes: NDArray[np.int64], coverage: floa
     return float(own[order[reached[0]]]) if reached.size else None
 
 
-def sets(probabilities: ArrayLike, rule: ConformalRule) -> NDArray[np.bool_]:
-    """The classes in each image's set; the most probable class always belongs, so no set is empty.
+def sets(
+    probabilities: ArrayLike, rule: ConformalRule, predicted: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """The classes in each image's set; the most probable and the predicted class belong, so no set is empty.
 
     Args:
         probabilities: float [n, k].
         rule: from :func:`fit`.
+        predicted: int64 [n]; ``None``: the most probable classes.
 
     Returns:
         bool [n, k].
@@ -116,7 +119,9 @@ def sets(probabilities: ArrayLike, rule: ConformalRule) -> NDArray[np.bool_]:
     limits = [rule.threshold] if rule.class_thresholds is None else rule.class_thresholds
     bounds = np.asarray([np.inf if limit is None else limit for limit in limits])
     members = _TABLE[rule.score](values) <= bounds + 1e-12
-    members[np.arange(len(values)), values.argmax(axis=1)] = True
+    for named in (values.argmax(axis=1), predicted):
+        if named is not None:
+            members[np.arange(len(values)), named] = True
     return np.asarray(members)
 
 

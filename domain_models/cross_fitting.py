@@ -82,7 +82,7 @@ def cross_fit(
     everything = data.train.joined(data.val)
     folds = group_folds(everything.labels, everything.groups, config.cross_fit_folds, config.seed)
     if not folds:
-        return CrossFit((), np.zeros((0, classes), dtype=np.float32), np.zeros(0, dtype=np.int64), ()), 0.0, 0
+        return CrossFit.none(classes), 0.0, 0
     fitter = _FoldFitter(data, everything, config, recipe, progress)
     logits = np.zeros((len(everything), classes), dtype=np.float32)
     seconds = 0.0

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from data_contracts.profile import GateSettings
 from domain_models.calibration import ece, ece_of_a_calibrated_model
 from domain_models.class_counts import ClassCounts, confusion_matrix, count_columns, counts_from_sums
+from domain_models.decision_costs import most_probable
 from domain_models.intervals import CONFIDENCE, bootstrap_weights, group_codes, group_sums
 from domain_models.metrics import checked_predictions
 
@@ -38,12 +39,19 @@ class PairedPredictions:
     Attributes:
         version: of the model.
         probabilities: float [n, k], columns in the order of the classes that the gate is given.
+        predicted: int64 [n], indices of these classes; ``None``: the most probable ones.
         lineage: what the model was made from; see :data:`REQUIRED_LINEAGE`. Not looked at for the champion.
     """
 
     version: str
     probabilities: NDArray[np.floating]
     lineage: Mapping[str, object] = field(default_factory=dict)
+    predicted: NDArray[np.int64] | None = None
+
+    def of(self, labels: ArrayLike, classes: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Probabilities float64 [n, k] and predicted classes int64 [n], checked against labels [n] and k classes."""
+        values, _ = checked_predictions(self.probabilities, labels, classes)
+        return values, most_probable(values) if self.predicted is None else self.predicted
 
 
 class GateCheck(BaseModel):
@@ -111,20 +119,18 @@ def judge(
     Raises:
         ValueError: the two models' predictions or the labels do not match.
     """
-    values, truth = checked_predictions(candidate.probabilities, labels, classes)
+    values, predicted = candidate.of(labels, classes)
+    truth = np.asarray(labels, dtype=np.int64)
     codes = group_codes(groups, len(truth))
-    predicted = values.argmax(axis=1)
     counts = ClassCounts.of(confusion_matrix(truth, predicted, len(classes)))
     gated = [int(i) for i in np.nonzero(counts.actual >= settings.minimum_test_images)[0]]
     not_gated = tuple(name for i, name in enumerate(classes) if i not in gated)
     if champion is None:
         checks = _absolute(counts, len(classes), settings)
     else:
-        other, _ = checked_predictions(champion.probabilities, labels, classes)
-        checks = _relative(
-            truth, predicted, other.argmax(axis=1), codes, classes, gated, settings, seed=seed, replicates=replicates
-        )
-    checks += [_calibration(values, truth, settings, seed), _lineage(candidate.lineage)]
+        other = champion.of(labels, classes)[1]
+        checks = _relative(truth, predicted, other, codes, classes, gated, settings, seed=seed, replicates=replicates)
+    checks += [_calibration(values, truth, predicted, settings, seed), _lineage(candidate.lineage)]
     passed = all(check.passed for check in checks)
     reasons = [check.sentence for check in checks if check.passed == passed]
     if not_gated:
@@ -225,9 +231,15 @@ def _relative(
     return checks
 
 
-def _calibration(values: NDArray[np.float64], truth: NDArray[np.int64], settings: GateSettings, seed: int) -> GateCheck:
-    error = ece(values, truth)
-    _, by_chance = ece_of_a_calibrated_model(values, seed=seed)
+def _calibration(
+    values: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    settings: GateSettings,
+    seed: int,
+) -> GateCheck:
+    error = ece(values, truth, predicted=predicted)
+    _, by_chance = ece_of_a_calibrated_model(values, predicted=predicted, seed=seed)
     return GateCheck(
         rule=Rule.CALIBRATION,
         passed=error <= settings.maximum_ece or error <= by_chance,

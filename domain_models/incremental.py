@@ -31,6 +31,7 @@ from data_contracts.progress import SILENT, Progress
 from domain_models.backbones import Classifier
 from domain_models.calibration import calibrated_nll
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
+from domain_models.decision_weights import choose_decision_weights
 from domain_models.distillation import remember
 from domain_models.fine_tuned import FineTuned
 from domain_models.fine_tuning import fine_tune
@@ -41,7 +42,6 @@ from domain_models.processor_memory import keep_freed_memory
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import classifier_of, set_classifier
-from domain_models.two_stage import adjust_logits, choose_rebalanced, in_words
 
 REACH = 1.1
 """Fine-tuning goes on after its first epoch where its calibrated log-loss is at most this many times what it has to
@@ -140,8 +140,11 @@ class _Increment:
         tuned_on = self.increment.fine_tuning_weights > 0
         inputs = IncrementInputs(self.network, data, tuned_on, config, cache, self.progress)
         tuned, val_features = self._learn(inputs)
-        self._rebalance(val_features)
         logits = classifier_of(self.network).logits(val_features)
+        weights = choose_decision_weights(
+            logits, data.val.labels, self.increment.class_counts, groups=data.val.groups, seed=config.seed
+        )
+        self.sentences.append(weights.sentence)
         self.sentences.append(
             f"Triage thresholds rest on the {len(data.val)} validation images: fold models that go on from the champion"
             " would have seen the images that they are asked about."
@@ -152,17 +155,17 @@ class _Increment:
         self.network.to("cpu").eval()
         seconds = time.perf_counter() - started + self.seconds_before
         speed = float(np.median([row["images_per_second"] for row in tuned.history])) if tuned else 0.0
-        nothing = np.zeros((0, len(data.classes)), dtype=np.float32)
         return IncrementalModel(
             TrainedModel(
                 self.network,
                 config,
                 pd.DataFrame(self.rows),
                 logits,
-                CrossFit((), nothing, np.zeros(0, dtype=np.int64), ()),
+                CrossFit.none(len(data.classes)),
                 seconds,
                 speed,
                 tuple(self.sentences),
+                weights.weights,
             ),
             maps_wanted=inputs.wanted,
             maps_computed=inputs.computed,
@@ -257,19 +260,6 @@ class _Increment:
         if seen and tuned.best_epoch == len(tuned.history):
             return tuned, seen[0]
         return tuned, inputs.learned_val_features()
-
-    def _rebalance(self, val_features: NDArray[np.float32]) -> None:
-        """Shift the classifier against the class frequencies if validation agrees."""
-        data, counts = self.data, self.increment.class_counts
-        before = classifier_of(self.network)
-        everybody = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-        candidates = adjust_logits(before, val_features, everybody, np.ones(len(everybody)))
-        found = choose_rebalanced(before, candidates, val_features, data.val.labels)
-        set_classifier(self.network, found.classifier)
-        self.sentences.append(
-            f"Classifier rebalanced: {in_words(*found.before, *found.after)}; "
-            + ("not kept." if found.strength is None else f"kept (strength {found.strength:g}).")
-        )
 
     def _note(self, phase: str, epoch: int, logits: NDArray[np.float32]) -> None:
         labels = self.data.val.labels

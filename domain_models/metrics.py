@@ -18,7 +18,7 @@ from domain_models.class_counts import (
     counts_from_sums,
     known_mean,
 )
-from domain_models.decision_costs import cheapest, cost_matrix
+from domain_models.decision_costs import cheapest, cost_matrix, most_probable
 from domain_models.evaluation import ClassMetrics, ConfusedPair, Evaluation, FrequencyGroups
 from domain_models.intervals import (
     CONFIDENCE,
@@ -47,6 +47,7 @@ def evaluate(
     train_counts: Sequence[int] | None = None,
     pass_class: str | None = None,
     costs: Sequence[ConfusionCost] = (),
+    predicted: NDArray[np.int64] | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Evaluation:
@@ -61,6 +62,7 @@ def evaluate(
         pass_class: the class that means "good"; escape and overkill rates are ``None`` without it or without any
             image that could escape or be killed.
         costs: the profile's costs; other mistakes cost 1, right answers 0.
+        predicted: int64 [n]; ``None``: the most probable classes.
         seed: of the bootstrap.
         replicates: of the bootstrap.
 
@@ -70,7 +72,7 @@ def evaluate(
     values, truth = checked_predictions(probabilities, labels, classes)
     n, k = values.shape
     codes = group_codes(groups, n)
-    predicted = values.argmax(axis=1)
+    predicted = most_probable(values) if predicted is None else predicted
     confusion = confusion_matrix(truth, predicted, k)
     counts = ClassCounts.of(confusion)
     right = predicted == truth
@@ -80,7 +82,7 @@ def evaluate(
     if right.all():  # no error to draw again, which does not mean that there is none to come
         intervals |= {"macro_f1_ci": accuracy_ci, "balanced_accuracy_ci": accuracy_ci}
     auroc, auroc_ci = auroc_ovr_macro(values, truth, codes)
-    chance, chance_p95 = ece_of_a_calibrated_model(values, seed=seed)
+    chance, chance_p95 = ece_of_a_calibrated_model(values, predicted=predicted, seed=seed)
     one_hot = np.eye(k)[truth]
     good = list(classes).index(pass_class) if pass_class is not None and pass_class in classes else None
     escape, escape_ci, overkill, overkill_ci = (
@@ -98,7 +100,7 @@ def evaluate(
         macro_f1=float(counts.macro_f1),
         auroc_ovr_macro=auroc,
         auroc_ovr_macro_ci=auroc_ci,
-        ece=ece(values, truth),
+        ece=ece(values, truth, predicted=predicted),
         ece_of_a_calibrated_model=chance,
         ece_of_a_calibrated_model_p95=chance_p95,
         nll=float(nll.mean()),
@@ -189,7 +191,7 @@ def _bootstrap(
     if codes.max() == 0:  # one group says nothing of how groups differ
         return dict.fromkeys(("macro_f1_ci", "balanced_accuracy_ci", "ece_ci", "nll_ci"))
     n, k = values.shape
-    confidence = values.max(axis=1)
+    confidence = values[np.arange(n), predicted]
     gap = np.zeros((n, BINS))
     gap[np.arange(n), confidence_bins(confidence)] = confidence - (predicted == truth)
     sums = group_sums(np.hstack([count_columns(truth, predicted, k), gap, nll[:, None], np.ones((n, 1))]), codes)
@@ -201,7 +203,7 @@ def _bootstrap(
         balanced.append(counts.balanced_accuracy)
         errors.append(np.abs(drawn[:, 3 * k : 3 * k + BINS]).sum(axis=1) / drawn[:, -1])
         losses.append(drawn[:, -2] / drawn[:, -1])
-    estimate = ece(values, truth)
+    estimate = ece(values, truth, predicted=predicted)
     error_interval = percentile_interval(np.concatenate(errors), centre_on=estimate)
     return {
         "macro_f1_ci": percentile_interval(np.concatenate(macro_f1)),

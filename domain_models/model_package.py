@@ -19,6 +19,7 @@ from data_contracts.workspace import write_atomically
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier
 from domain_models.calibrators import Calibration
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.preprocessing import Preprocessing
 
 WEIGHTS_FILE = "model.safetensors"
@@ -52,7 +53,8 @@ class ModelCard(BaseModel):
     """What a model is, what it was made from, and how its output becomes a decision.
 
     ``temperature`` divides the logits before the softmax; ``calibration`` says what else is done to them, if anything
-    (:meth:`probabilities` does all of it). ``triage`` is the triage rule as its own module wrote it.
+    (:meth:`probabilities` does all of it). The predicted class is the one that is expected to cost least by
+    ``decision_costs`` (:meth:`predicted`). ``triage`` is the triage rule as its own module wrote it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +65,7 @@ class ModelCard(BaseModel):
     preprocessing: Preprocessing
     temperature: float = Field(default=1.0, gt=0)
     calibration: Calibration | None = None
+    decision_costs: DecisionCosts = EQUAL_COSTS
     triage: dict[str, Any] = Field(default_factory=dict)
     dataset_version: str | None = None
     taxonomy_version: int | None = None
@@ -84,6 +87,10 @@ class ModelCard(BaseModel):
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [n, k] of logits float [n, k]."""
         return self.calibrated_by.probabilities(logits)
+
+    def predicted(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The predicted class of each image, int64 [n], of probabilities float64 [n, k]."""
+        return self.decision_costs.predicted(probabilities)
 
 
 def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bool = True) -> Path:

@@ -49,9 +49,14 @@ class PassRule(BaseModel):
         """
         return np.asarray(probabilities[:, list(classes).index(self.pass_class)] >= self.threshold)
 
-    def holds_back(self, probabilities: NDArray[np.float64], classes: Sequence[str]) -> NDArray[np.bool_]:
-        """Which images are called good without being sure enough of it, bool [n]; see :meth:`passes`."""
-        called_good = probabilities.argmax(axis=1) == list(classes).index(self.pass_class)
+    def holds_back(
+        self, probabilities: NDArray[np.float64], classes: Sequence[str], predicted: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which images are called good without being sure enough of it, bool [n]; see :meth:`passes`.
+
+        ``predicted``: int64 [n], indices of classes.
+        """
+        called_good = predicted == list(classes).index(self.pass_class)
         return np.asarray(called_good & ~self.passes(probabilities, classes))
 
 

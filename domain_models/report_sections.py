@@ -8,7 +8,8 @@ from domain_models.gate import GateDecision
 from domain_models.intervals import Interval
 from domain_models.passing import PassOutcome, PassRule
 from domain_models.report import Picture, Section, Table, Tile
-from domain_models.triage import TriageOutcome, TriageRule
+from domain_models.triage import TriageRule
+from domain_models.triage_outcome import TriageOutcome
 
 
 def headline_tiles(evaluation: Evaluation, outcome: TriageOutcome | None = None) -> tuple[Tile, ...]:

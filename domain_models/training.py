@@ -27,6 +27,7 @@ from domain_models.backbones import Classifier
 from domain_models.batches import AugmentedImages, Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
+from domain_models.decision_weights import choose_decision_weights
 from domain_models.distillation import taught
 from domain_models.fine_tuned import AfterEpoch, FineTuned
 from domain_models.fine_tuning import fine_tune
@@ -46,7 +47,6 @@ from domain_models.training_phases import (
     loss_prior,
     one_look,
     plain_features,
-    plain_val_features,
     probe_of,
     probe_state,
     probe_views,
@@ -54,7 +54,7 @@ from domain_models.training_phases import (
     untouched_is_better,
     view_features,
 )
-from domain_models.two_stage import NEEDS_FEATURES, SECOND_STAGES, choose_rebalanced, in_words
+from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
 
 
 def train(
@@ -124,20 +124,23 @@ class _Training:
         if kept is None and self.all_features is not None:
             count = len(self.data.train)
             self.learned = self.all_features[0][:count], self.all_features[0][count:]
-        strength = self._second_stage(network) if config.second_stage is not SecondStageKind.NONE else None
+        weighs = config.second_stage is SecondStageKind.LOGIT_ADJUSTMENT
+        stays = weighs or config.second_stage is SecondStageKind.NONE
+        strength = None if stays else self._second_stage(network)
         if self.activations is not None:
             ids = self.data.train.image_ids + self.data.val.image_ids
             cached = KeptFeatures(network, config.preprocessing, self.activations)
             cached.keep(ids, np.concatenate(self._learned_features(network)))
         val_logits = self._val_logits(network)
+        decision_weights = self._decision_weights(val_logits) if weighs else None
         recipe = Recipe(penalty, kept.best_epoch if kept else 0, strength, self.views, self.all_features)
         folds = self._cross_fit(recipe)
         for path in self.run_dir.glob("*.views"):
             path.unlink()  # large, and computed again if this training is ever repeated
         network.to("cpu").eval()
         speed = float(np.median([row["images_per_second"] for row in tuned.history])) if tuned else 0.0
-        history = pd.DataFrame(self.rows)
-        return TrainedModel(network, config, history, val_logits, folds, self.seconds, speed, tuple(self.sentences))
+        history, said = pd.DataFrame(self.rows), tuple(self.sentences)
+        return TrainedModel(network, config, history, val_logits, folds, self.seconds, speed, said, decision_weights)
 
     def _val_logits(self, network: Classifier) -> NDArray[np.float32]:
         config, val = self.config, self.data.val
@@ -242,6 +245,13 @@ class _Training:
         self.seconds += time.perf_counter() - started
         return views
 
+    def _decision_weights(self, val_logits: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """What a mistake on each class counts when the class to predict is chosen, float64 [k]."""
+        val, counts = self.data.val, self.data.train.counts(self.classes)
+        found = choose_decision_weights(val_logits, val.labels, counts, groups=val.groups, seed=self.config.seed)
+        self.sentences.append(found.sentence)
+        return found.weights
+
     def _second_stage(self, network: Classifier) -> float | None:
         """Rebalance the classifier if validation agrees; returns the strength, ``None`` if it stays as it was."""
         config, data, path = self.config, self.data, self.run_dir / "second_stage.pt"
@@ -249,11 +259,7 @@ class _Training:
         if state is None:
             started = time.perf_counter()
             before = classifier_of(network)
-            if config.second_stage in NEEDS_FEATURES or self.learned is not None:
-                features, val_features = self._learned_features(network)
-            else:
-                val_features = plain_val_features(network, data, config, self.views, self.progress)
-                features = val_features[:0]
+            features, val_features = self._learned_features(network)
             candidates = SECOND_STAGES[config.second_stage](
                 before, features, data.train.labels, data.train.weights, None
             )
@@ -267,9 +273,9 @@ class _Training:
         self.seconds += state["seconds"]
         set_classifier(network, probe_of(state))
         strength: float | None = state["strength"]
+        kept = "not kept." if strength is None else f"kept (strength {strength:g})."
         self.sentences.append(
-            f"Second stage ({config.second_stage.replace('_', ' ')}): {in_words(*state['figures'])}; "
-            + ("not kept." if strength is None else f"kept (strength {strength:g}).")
+            f"Second stage ({config.second_stage.replace('_', ' ')}): {in_words(*state['figures'])}; {kept}"
         )
         return strength
 
@@ -290,5 +296,4 @@ class _Training:
                 )
                 return result
         self.sentences.append(f"Triage thresholds rest on the {len(self.data.val)} validation images.")
-        nothing = np.zeros((0, self.classes), dtype=np.float32)
-        return CrossFit((), nothing, np.zeros(0, dtype=np.int64), ())
+        return CrossFit.none(self.classes)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_contracts.errors import BadInput
 from domain_models.backbones import Classifier
+from domain_models.decision_costs import DecisionCosts, weighted_mistakes
 from domain_models.image_cache import CachedImages
 from domain_models.inference import ImageRows
 from domain_models.training_config import TrainingConfig
@@ -42,6 +43,10 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def counts(self, classes: int) -> NDArray[np.int64]:
+        """int64 [classes]: images of each class that count at all."""
+        return np.bincount(self.labels[self.weights > 0], minlength=classes).astype(np.int64)
 
     def subset(self, positions: NDArray[np.int64]) -> LabelledImages:
         """The images at these positions."""
@@ -198,6 +203,11 @@ class CrossFit:
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
 
+    @classmethod
+    def none(cls, classes: int) -> CrossFit:
+        """No predictions: triage rests on the validation images."""
+        return cls((), np.zeros((0, classes), dtype=np.float32), np.zeros(0, dtype=np.int64), ())
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -209,6 +219,8 @@ class TrainedModel:
         history: one row per epoch: phase, epoch, train_loss, val_loss, val_macro_f1, val_accuracy, learning_rate,
             seconds, images_per_second. The probe is epoch 0.
         val_logits: float32 [n_val, k], in the order of the validation images.
+        decision_weights: float64 [k], what a mistake on each class counts when the class to predict is chosen;
+            ``None``: the same.
         cross_fit: see :class:`CrossFit`.
         seconds: of training, all runs of a killed and resumed training together.
         images_per_second: trained images a second in the fine-tuning epochs (0 without any).
@@ -223,3 +235,9 @@ class TrainedModel:
     seconds: float
     images_per_second: float
     sentences: tuple[str, ...] = field(default=())
+    decision_weights: NDArray[np.float64] | None = None
+
+    @property
+    def decision_costs(self) -> DecisionCosts:
+        """What mistakes count when the class to predict is chosen."""
+        return DecisionCosts.of(None if self.decision_weights is None else weighted_mistakes(self.decision_weights))

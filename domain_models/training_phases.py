@@ -104,15 +104,6 @@ def view_features(
     return views
 
 
-def plain_val_features(
-    network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
-) -> Features:
-    """Features float32 [n, d] of the validation images as they are, by the network as it stands."""
-    if views is not None:
-        return views.features(network, len(data.train) + np.arange(len(data.val)), config.device, progress)
-    return embed(network, data.val.images, config.preprocessing, device=config.device, progress=progress)
-
-
 def plain_features(
     network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
 ) -> tuple[Features, Features]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.profile import Limits
 from data_contracts.vocabulary import Decision, ReviewReason
+from domain_models.decision_costs import most_probable
 from domain_models.intervals import Interval, clopper_pearson, group_codes, independent_equivalent
 from domain_models.learn_then_test import fewest_faultless, most_lenient_threshold
 
@@ -25,6 +26,8 @@ _PAIR_SHARE = 0.8
 class TriageRule(BaseModel):
     """When a prediction is decided automatically: confidence and margin at least these, and no rare class predicted.
 
+    Confidence is the probability of the predicted class, margin its lead over the most probable other. Where that is
+    negative (costs may have another class predicted than the most probable) a person looks, whatever the thresholds.
     The figures describe the calibration images the rule was set on. ``expected_error`` is the share of wrong ones among
     their automatic decisions (``None`` where there were none), its interval Clopper-Pearson at ``confidence_level``.
     ``rare_classes`` had too few calibration images for anybody to know how often they are wrongly predicted.
@@ -50,25 +53,6 @@ class TriageRule(BaseModel):
     sentences: tuple[str, ...]
 
 
-class TriageOutcome(BaseModel):
-    """What a rule does on labelled images that it was not set on; keys join those of ``tailsight evaluate``.
-
-    ``coverage_at_limit`` is the share decided automatically by the rule, ``automatic_error`` the share of wrong ones
-    among them; ``best_coverage_at_limit`` is what the best confidence threshold in hindsight would have allowed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    coverage_at_limit: float
-    coverage_at_limit_ci: Interval | None
-    automatic_error: float | None
-    automatic_error_ci: Interval | None
-    n_automatic: int
-    n_automatic_wrong: int
-    best_coverage_at_limit: float
-    reader_hours_per_1000: float
-
-
 def fit_triage(
     probabilities: ArrayLike,
     labels: ArrayLike,
@@ -76,12 +60,13 @@ def fit_triage(
     *,
     classes: Sequence[str],
     groups: Sequence[object] | ArrayLike | None = None,
+    predicted: NDArray[np.int64] | None = None,
     seconds_per_image: float = SECONDS_PER_IMAGE,
 ) -> TriageRule:
     """Set thresholds so that at most ``limits.automatic_error`` of automatic decisions are wrong.
 
-    The promise: over repeated draws of calibration images, the true error of the automatic decisions of the rule stays
-    within the limit in at least ``limits.confidence`` of them. Where groups hold several images, the images of a group
+    The promise: over repeated draws of calibration images, the automatic decisions of the rule stay within the limit in
+    at least ``limits.confidence`` of them, counted on a next batch of as many images. Where groups hold several images, the images of a group
     count as if they always agreed, which errs on the careful side. The result has no element of chance.
 
     Args:
@@ -90,17 +75,18 @@ def fit_triage(
         limits: of the profile.
         classes: k names in index order.
         groups: one value per image, or ``None``.
+        predicted: int64 [n]; ``None``: the most probable classes.
         seconds_per_image: how long a person takes for one image.
 
     Raises:
         ValueError: shapes do not match.
     """
-    values, truth = _checked(probabilities, labels, len(classes))
+    values, truth = checked(probabilities, labels, len(classes))
     codes = group_codes(groups, len(truth))
     rare = np.bincount(truth, minlength=len(classes)) < _FEWEST_OF_A_CLASS
-    confidence, margin, predicted = confidence_and_margin(values)
+    confidence, margin, predicted = confidence_and_margin(values, predicted)
     wrong = predicted != truth
-    eligible = ~rare[predicted]
+    eligible = ~rare[predicted] & (margin >= 0)
     best = (0, NEVER, 0.0)
     for scores, share, by_margin in zip((confidence, margin), _RISK_SHARES, (False, True), strict=True):
         risk = (1 - limits.confidence) * share
@@ -143,7 +129,11 @@ def fit_triage(
 
 
 def decide(
-    probabilities: ArrayLike, rule: TriageRule, classes: Sequence[str], held_back: NDArray[np.bool_] | None = None
+    probabilities: ArrayLike,
+    rule: TriageRule,
+    classes: Sequence[str],
+    held_back: NDArray[np.bool_] | None = None,
+    predicted: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.str_], list[str | None]]:
     """Apply a rule to predictions.
 
@@ -152,106 +142,53 @@ def decide(
         rule: from :func:`fit_triage`.
         classes: k names in index order.
         held_back: bool [n], images that a person must see whatever the rule says.
+        predicted: int64 [n]; ``None``: the most probable classes.
 
     Returns:
         decisions: str [n], values of :class:`Decision`.
-        reasons: n values of :class:`ReviewReason` (``confused_pair:a|b`` with the more probable class first), ``None``
+        reasons: n values of :class:`ReviewReason` (``confused_pair:a|b`` with the predicted class first), ``None``
             where the decision is automatic.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    confidence, margin, predicted = confidence_and_margin(values)
+    confidence, margin, named = confidence_and_margin(values, predicted)
     index_of = {name: index for index, name in enumerate(classes)}
     rare = np.zeros(len(classes), dtype=bool)
     rare[[index_of[name] for name in rule.rare_classes if name in index_of]] = True
-    automatic = ~rare[predicted] & (confidence >= rule.confidence_threshold) & (margin >= rule.margin_threshold)
+    automatic = ~rare[named] & (confidence >= rule.confidence_threshold) & (margin >= rule.margin_threshold)
     automatic &= True if held_back is None else ~held_back
-    second = np.argsort(-values, axis=1, kind="stable")[:, 1]
-    pair = confidence + values[np.arange(len(values)), second] >= _PAIR_SHARE
+    others = values.copy()
+    others[np.arange(len(values)), named] = -1.0
+    second = others.argmax(axis=1)
+    pair = confidence + others.max(axis=1) >= _PAIR_SHARE
 
     def reason(row: int) -> str:
         if rule.cold_start:
             return ReviewReason.COLD_START.value
-        if rare[predicted[row]]:
+        if rare[named[row]]:
             return ReviewReason.RARE_CLASS.value
         if pair[row] and values.shape[1] > 2 and confidence[row] < _PAIR_SHARE:
-            return f"{ReviewReason.CONFUSED_PAIR.value}:{classes[predicted[row]]}|{classes[second[row]]}"
+            return f"{ReviewReason.CONFUSED_PAIR.value}:{classes[named[row]]}|{classes[second[row]]}"
         return ReviewReason.LOW_CONFIDENCE.value
 
     decisions = np.where(automatic, Decision.AUTO.value, Decision.REVIEW.value)
     return decisions, [None if alone else reason(row) for row, alone in enumerate(automatic)]
 
 
-def measure(
-    probabilities: ArrayLike,
-    labels: ArrayLike,
-    rule: TriageRule,
-    classes: Sequence[str],
-    *,
-    groups: Sequence[object] | ArrayLike | None = None,
-    held_back: NDArray[np.bool_] | None = None,
-) -> TriageOutcome:
-    """What a rule does on a labelled split that it was not set on.
-
-    Args:
-        probabilities: float [n, k], calibrated.
-        labels: int [n].
-        rule: from :func:`fit_triage`.
-        classes: k names in index order.
-        groups: one value per image, or ``None``.
-        held_back: see :func:`decide`.
-
-    Raises:
-        ValueError: shapes do not match.
-    """
-    values, truth = _checked(probabilities, labels, len(classes))
-    codes = group_codes(groups, len(truth))
-    automatic = decide(values, rule, classes, held_back)[0] == Decision.AUTO.value
-    wrong = automatic & (values.argmax(axis=1) != truth)
-    n, chosen = len(truth), int(automatic.sum())
-    share = chosen / n if n else 0.0
-    worth, worth_all = independent_equivalent(codes[automatic]), independent_equivalent(codes)
-    error = int(wrong.sum()) / chosen if chosen else None
-    return TriageOutcome(
-        coverage_at_limit=share,
-        coverage_at_limit_ci=clopper_pearson(share * worth_all, worth_all),
-        automatic_error=error,
-        automatic_error_ci=clopper_pearson(error * worth, worth) if error is not None else None,
-        n_automatic=chosen,
-        n_automatic_wrong=int(wrong.sum()),
-        best_coverage_at_limit=coverage_at_limit(values, truth, rule.limit),
-        reader_hours_per_1000=(1 - share) * 1000 * rule.seconds_per_image / 3600,
-    )
-
-
-def coverage_at_limit(probabilities: ArrayLike, labels: ArrayLike, limit: float) -> float:
-    """The largest share of these images, the most confident first, of which at most ``limit`` are wrong: hindsight.
-
-    Ties in confidence are decided together.
-
-    Args:
-        probabilities: float [n, k].
-        labels: int [n].
-        limit: share of wrong decisions allowed.
-    """
-    values = np.asarray(probabilities, dtype=np.float64)
-    truth = np.asarray(labels)
-    if not len(truth):
-        return 0.0
-    confidence = values.max(axis=1)
-    order = np.argsort(-confidence, kind="stable")
-    errors = np.cumsum((values.argmax(axis=1) != truth)[order])
-    taken = np.arange(1, len(truth) + 1)
-    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
-    allowed = np.nonzero((errors <= limit * taken) & last_of_tie)[0]
-    return float((allowed[-1] + 1) / len(truth)) if allowed.size else 0.0
-
-
 def confidence_and_margin(
-    probabilities: NDArray[np.float64],
+    probabilities: NDArray[np.float64], predicted: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """The largest probability, its lead over the second, and the predicted class of each row: three arrays [n]."""
+    """The probability of the predicted class, its lead over the most probable other, and that class: three arrays [n].
+
+    Args:
+        probabilities: float64 [n, k].
+        predicted: int64 [n]; ``None``: the most probable classes.
+    """
+    named = most_probable(probabilities) if predicted is None else predicted
+    rows = np.arange(len(named))
+    confidence = probabilities[rows, named]
     top = np.partition(probabilities, -2, axis=1)[:, -2:]
-    return top[:, 1], top[:, 1] - top[:, 0], probabilities.argmax(axis=1)
+    best_other = np.where(named == probabilities.argmax(axis=1), top[:, 0], top[:, 1])
+    return confidence, confidence - best_other, named
 
 
 def _fewest_images(limits: Limits) -> int:
@@ -260,7 +197,10 @@ def _fewest_images(limits: Limits) -> int:
 
 
 def _sentences(rule: TriageRule, fewest: int) -> tuple[str, ...]:
-    promise = f"at most {rule.limit:.1%} of automatic decisions wrong, with {rule.confidence_level:.0%} confidence"
+    promise = (
+        f"at most {rule.limit:.1%} of automatic decisions wrong in a next batch as large, with"
+        f" {rule.confidence_level:.0%} confidence"
+    )
     sentences = []
     if rule.n_automatic and rule.expected_error is not None and rule.expected_error_ci is not None:
         low, high = rule.expected_error_ci
@@ -292,7 +232,12 @@ def _sentences(rule: TriageRule, fewest: int) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _checked(probabilities: ArrayLike, labels: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def checked(probabilities: ArrayLike, labels: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Probabilities as float64 [n, k] and labels as int64 [n].
+
+    Raises:
+        ValueError: shapes do not match, or there are fewer than two classes.
+    """
     values = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
     if values.ndim != 2 or values.shape[1] != k or truth.shape != values.shape[:1] or k < 2:

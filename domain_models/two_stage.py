@@ -6,7 +6,7 @@ Whether that helps is decided on the validation images, and said.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from domain_models.training_config import SecondStageKind
 ADJUSTMENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 """Strengths of the shift against the class frequencies that are tried."""
 
-INDIFFERENCE = 0.005
+INDIFFERENCE = 0.01
 """Macro-F1 that is given for a better balanced accuracy."""
 
 Features = NDArray[np.float32]
@@ -85,7 +85,11 @@ def adjust_logits(
     weights: NDArray[np.float64],
     strengths: tuple[float, ...] | None = None,
 ) -> list[Rebalanced]:
-    """Lower the bias of frequent classes by a share of their log frequency (Menon et al., ICLR 2021)."""
+    """Lower the bias of frequent classes by a share of their log frequency (Menon et al., ICLR 2021).
+
+    A training leaves the classifier and weighs its decisions instead (:mod:`domain_models.decision_weights`), which
+    predicts the same classes and keeps the probabilities right.
+    """
     del features
     prior = class_frequency_prior(np.bincount(labels[weights > 0], minlength=len(classifier.bias)))
     return [
@@ -169,10 +173,6 @@ SECOND_STAGES: dict[SecondStageKind, Candidates] = {
 }
 
 
-NEEDS_FEATURES = frozenset({SecondStageKind.CLASSIFIER_RETRAINING, SecondStageKind.LEARNABLE_WEIGHT_SCALING})
-"""Second stages that look at the features of the training images; the others are done without computing them."""
-
-
 def expected_figures(predicted: NDArray[np.int64], probabilities: NDArray[np.float64]) -> tuple[float, float]:
     """Macro-F1 and balanced accuracy that predictions will have if the probabilities are right.
 
@@ -237,11 +237,20 @@ def choose_rebalanced(
         promised = expected_figures(predicted, probabilities)
         seen = macro_f1(predicted, val_labels), balanced_accuracy(predicted, val_labels)
         figures.append(((promised[0] + seen[0]) / 2, (promised[1] + seen[1]) / 2))
-    least = max(f1 for f1, _ in figures) - INDIFFERENCE
-    best = max((i for i, (f1, _) in enumerate(figures) if f1 >= least), key=lambda i: figures[i][1])
+    best = better_balanced(figures)
     same = best == 0 or figures[best] == figures[0]
     strength = None if same else candidates[best - 1].strength
     return Choice(classifier if same else every[best], strength, figures[0], figures[best])
+
+
+def better_balanced(figures: Sequence[tuple[float, float]]) -> int:
+    """Of those within ``INDIFFERENCE`` of the best macro-F1, the first with the best balanced accuracy.
+
+    Args:
+        figures: (macro-F1, balanced accuracy) of each.
+    """
+    least = max(f1 for f1, _ in figures) - INDIFFERENCE
+    return max((i for i, (f1, _) in enumerate(figures) if f1 >= least), key=lambda i: figures[i][1])
 
 
 def in_words(f1_before: float, recall_before: float, f1_after: float, recall_after: float) -> str:

@@ -6,13 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from domain_models.pictures.canvas import BLUE, INK, MUTED, VERMILION, dress, new_figure
-from domain_models.triage import TriageRule, measure
+from domain_models.triage import TriageRule, confidence_and_margin
+from domain_models.triage_outcome import measure
 
 
-def coverage_figure(probabilities: ArrayLike, labels: ArrayLike, rule: TriageRule, classes: Sequence[str]) -> Figure:
+def coverage_figure(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    rule: TriageRule,
+    classes: Sequence[str],
+    *,
+    predicted: NDArray[np.int64] | None = None,
+) -> Figure:
     """Draw error among the most confident predictions as their share grows, with the limit and where the rule stands.
 
     Args:
@@ -20,12 +28,14 @@ def coverage_figure(probabilities: ArrayLike, labels: ArrayLike, rule: TriageRul
         labels: int [n].
         rule: the rule in force.
         classes: k names.
+        predicted: int64 [n]; ``None``: the most probable classes.
     """
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    outcome = measure(values, truth, rule, classes)
-    order = np.argsort(-values.max(axis=1), kind="stable")
+    outcome = measure(values, truth, rule, classes, predicted=predicted)
+    confidence, _, named = confidence_and_margin(values, predicted)
+    order = np.argsort(-confidence, kind="stable")
     taken = np.arange(1, len(truth) + 1)
-    errors = np.cumsum((values.argmax(axis=1) != truth)[order]) / taken
+    errors = np.cumsum((named != truth)[order]) / taken
     figure = new_figure(
         7.2,
         4.4,

@@ -29,16 +29,21 @@ class MontageItem:
     confidence: float
 
 
-def worst_errors(probabilities: ArrayLike, labels: ArrayLike, top: int = 12) -> NDArray[np.int64]:
+def worst_errors(
+    probabilities: ArrayLike, labels: ArrayLike, top: int = 12, *, predicted: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Rows of the most confident wrong predictions, the worst first.
 
     Args:
         probabilities: float [n, k].
         labels: int [n].
+        top: how many at most.
+        predicted: int64 [n]; ``None``: the most probable classes.
     """
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    wrong = np.nonzero(values.argmax(axis=1) != truth)[0]
-    return np.asarray(wrong[np.argsort(-values[wrong].max(axis=1), kind="stable")][:top], dtype=np.int64)
+    named = values.argmax(axis=1) if predicted is None else predicted
+    wrong = np.nonzero(named != truth)[0]
+    return np.asarray(wrong[np.argsort(-values[wrong, named[wrong]], kind="stable")][:top], dtype=np.int64)
 
 
 def montage_figure(items: Sequence[MontageItem], *, columns: int = 4, title: str = "The worst errors") -> Figure:

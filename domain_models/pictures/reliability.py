@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from domain_models.calibration import ReliabilityBins, reliability
 from domain_models.intervals import wilson
@@ -12,7 +12,12 @@ from domain_models.pictures.canvas import BLUE, GREEN, INK, LINE, MUTED, VERMILI
 
 
 def reliability_figure(
-    before: ArrayLike | None, after: ArrayLike, labels: ArrayLike, *, ece_of_a_calibrated_model: float | None = None
+    before: ArrayLike | None,
+    after: ArrayLike,
+    labels: ArrayLike,
+    *,
+    predicted: NDArray[np.int64] | None = None,
+    ece_of_a_calibrated_model: float | None = None,
 ) -> Figure:
     """Draw reliability before and after calibration.
 
@@ -20,6 +25,7 @@ def reliability_figure(
         before: float [n, k], probabilities without calibration; ``None`` where they are not known.
         after: float [n, k], with it.
         labels: int [n].
+        predicted: int64 [n]; ``None``: the most probable classes.
         ece_of_a_calibrated_model: what chance alone would show, named in the subtitle.
     """
     note = (
@@ -33,7 +39,7 @@ def reliability_figure(
         panels.insert(0, ("before calibration", before, VERMILION))
     grid = figure.add_gridspec(2, len(panels), height_ratios=(4, 1), hspace=0.02)
     for column, (name, probabilities, colour) in enumerate(panels):
-        bins = reliability(probabilities, labels)
+        bins = reliability(probabilities, labels, predicted=predicted)
         top = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=top)
         _gap_panel(top, bins, colour, name)

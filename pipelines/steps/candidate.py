@@ -20,6 +20,7 @@ from data_contracts.workspace import Workspace
 from domain_models import conformal
 from domain_models.calibration import cross_fitted_probabilities
 from domain_models.calibrators import choose_calibration, fitter
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts, cost_matrix
 from domain_models.evaluation import Evaluation
 from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
 from domain_models.passing import fit_pass_rule
@@ -154,13 +155,27 @@ def _card(
     retrained_from: RetrainedFrom | None,
 ) -> ModelCard:
     profile, classes, seed = workspace.profile.under(dataset.taxonomy), data.classes, trained.config.seed
-    calibration, why = choose_calibration(trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed)
+    costs = trained.decision_costs
+    how: tuple[str, ...] = ()
+    if profile.costs:
+        costs = DecisionCosts.of(cost_matrix(classes, profile.costs))
+        how = ("The profile says what mistakes cost: the class that is expected to cost least is predicted.",)
+    calibration, why = choose_calibration(
+        trained.val_logits, data.val.labels, groups=data.val.groups, keep_decisions=costs == EQUAL_COSTS, seed=seed
+    )
     fit = fitter(calibration.kind)
     held_out = cross_fitted_probabilities(
         trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed, fit=fit
     )
     figures = figures_of(
-        Predictions(list(data.val.image_ids), data.val.labels, list(data.val.groups), held_out, classes),
+        Predictions(
+            list(data.val.image_ids),
+            data.val.labels,
+            list(data.val.groups),
+            held_out,
+            costs.predicted(held_out),
+            classes,
+        ),
         manifest,
         profile,
         seed=seed,
@@ -175,6 +190,7 @@ def _card(
         profile.limits,
         classes=classes,
         groups=groups,
+        predicted=costs.predicted(probabilities),
         seconds_per_image=profile.review.seconds_per_image,
     )
     passing = fit_pass_rule(probabilities, labels, classes, profile.pass_class, profile.limits, groups=groups)
@@ -185,13 +201,14 @@ def _card(
         preprocessing=trained.config.preprocessing,
         temperature=calibration.temperature,
         calibration=calibration,
+        decision_costs=costs,
         triage=card_triage(rule, sets, passing),
         dataset_version=dataset.dataset_version,
         taxonomy_version=dataset.taxonomy.version,
         profile_hash=workspace.profile.content_hash,
         config=trained.config.model_dump(mode="json"),
         preset=preset,
-        choices=(*choices, *trained.sentences, why),
+        choices=(*choices, *trained.sentences, *how, why),
         seed=seed,
         parents=(retrained_from.champion,) if retrained_from else (),
         retrained_from=retrained_from,

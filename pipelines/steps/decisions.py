@@ -1,4 +1,4 @@
-"""From logits to a decision: temperature, triage rule and conformal sets of one model card."""
+"""From logits to a decision: calibration, costs, triage rule and conformal sets of one model card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from data_contracts.errors import IntegrityError
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule, set_names, sets
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.passing import PassRule
 from domain_models.triage import TriageRule, decide
 from pipelines.steps.model_classes import ClassesToday
@@ -26,7 +27,10 @@ RULE, CONFORMAL, PASSING = "rule", "conformal", "passing"
 
 @dataclass(frozen=True)
 class Decided:
-    """What is said of one image. ``probabilities`` float64 [k]; ``reason`` is ``None`` where it is automatic."""
+    """What is said of one image. ``probabilities`` float64 [k]; ``reason`` is ``None`` where it is automatic.
+
+    ``confidence`` is the probability of the predicted class; ``margin`` the lead of the most probable over the second.
+    """
 
     predicted: str
     confidence: float
@@ -47,6 +51,7 @@ class Decider:
     rule: TriageRule
     conformal: ConformalRule
     passing: PassRule | None = None
+    costs: DecisionCosts = EQUAL_COSTS
 
     @classmethod
     def from_card(cls, card: ModelCard) -> Decider:
@@ -63,6 +68,7 @@ class Decider:
             rule=TriageRule.model_validate(card.triage[RULE]),
             conformal=ConformalRule.model_validate(card.triage[CONFORMAL]),
             passing=PassRule.model_validate(card.triage[PASSING]) if card.triage.get(PASSING) else None,
+            costs=card.decision_costs,
         )
 
     def decide(self, logits: NDArray[np.float32]) -> list[Decided]:
@@ -77,24 +83,26 @@ class Decider:
             today: what these are called today, where they are to be told by these names: merged classes are decided as
                 one, and always reviewed only if each of them was.
         """
-        members = set_names(sets(own, self.conformal), own, self.classes)
+        best = self.costs.predicted(own)
+        members = set_names(sets(own, self.conformal, best), own, self.classes)
         probabilities, classes, rule = own, self.classes, self.rule
         if today is not None and not today.unchanged:
             probabilities, classes = today.added_up(own), today.shown
+            best = self.costs.predicted(own, today.shares)
             checked = {now for old, now in zip(today.classes, today.names, strict=True) if old not in rule.rare_classes}
             rule = rule.model_copy(update={"rare_classes": tuple(name for name in classes if name not in checked)})
             now = dict(zip(today.classes, today.names, strict=True))
             # the set holds the right class as often as before, whatever was merged
             members = [list(dict.fromkeys(now[name] for name in names)) for names in members]
-        decisions, reasons = decide(probabilities, rule, classes, self._held_back(own, probabilities, classes, today))
+        held_back = self._held_back(own, best, classes, today)
+        decisions, reasons = decide(probabilities, rule, classes, held_back, best)
         ranked = np.sort(probabilities, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             entropy = -np.where(probabilities > 0, probabilities * np.log(probabilities), 0.0).sum(axis=1)
-        best = probabilities.argmax(axis=1)
         return [
             Decided(
                 predicted=classes[best[row]],
-                confidence=float(ranked[row, -1]),
+                confidence=float(probabilities[row, best[row]]),
                 margin=float(ranked[row, -1] - ranked[row, -2]),
                 entropy=float(entropy[row]),
                 probabilities=probabilities[row],
@@ -108,7 +116,7 @@ class Decider:
     def _held_back(
         self,
         own: NDArray[np.float64],
-        probabilities: NDArray[np.float64],
+        predicted: NDArray[np.int64],
         classes: Sequence[str],
         today: ClassesToday | None,
     ) -> NDArray[np.bool_] | None:
@@ -117,7 +125,7 @@ class Decider:
             return None
         names = self.classes if today is None else today.names
         good = dict(zip(self.classes, names, strict=True))[self.passing.pass_class]
-        called_good = np.asarray(classes)[probabilities.argmax(axis=1)] == good
+        called_good = np.asarray(classes)[predicted] == good
         return np.asarray(called_good & ~self.passing.passes(own, self.classes))
 
 

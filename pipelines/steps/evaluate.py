@@ -16,8 +16,8 @@ from domain_models.evaluation import Evaluation
 from domain_models.metrics import evaluate as measure_predictions
 from domain_models.model_package import read_card
 from domain_models.passing import PassOutcome, measure_passing
-from domain_models.triage import TriageOutcome
-from domain_models.triage import measure as measure_triage
+from domain_models.triage_outcome import TriageOutcome
+from domain_models.triage_outcome import measure as measure_triage
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import Decider
 from pipelines.steps.model_classes import remarks_on_model
@@ -89,7 +89,10 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, progress: Progress 
                     decider.rule,
                     predictions.classes,
                     groups=predictions.components,
-                    held_back=passing.holds_back(predictions.probabilities, predictions.classes) if passing else None,
+                    held_back=passing.holds_back(predictions.probabilities, predictions.classes, predictions.predicted)
+                    if passing
+                    else None,
+                    predicted=predictions.predicted,
                 ),
                 passing=measure_passing(
                     predictions.probabilities,
@@ -114,6 +117,7 @@ def figures_of(predictions: Predictions, manifest: pd.DataFrame, profile: Profil
         train_counts=train_counts(manifest, len(predictions.classes)),
         pass_class=profile.pass_class if profile.pass_class in predictions.classes else None,
         costs=[c for c in profile.costs if {c.actual, c.predicted} <= set(predictions.classes)],
+        predicted=predictions.predicted,
         seed=seed,
     )
 

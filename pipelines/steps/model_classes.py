@@ -35,12 +35,14 @@ class ClassesToday:
         """Whether every class is still called what the model calls it."""
         return self.names == self.classes
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """float64 [k, len(shown)]: 1 where a class is called so today."""
+        return np.asarray([[float(name == shown) for shown in self.shown] for name in self.names])
+
     def added_up(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities float64 [n, k] as float64 [n, len(shown)]: those of merged classes are added up."""
-        together = np.zeros((len(probabilities), len(self.shown)))
-        for column, name in enumerate(self.names):
-            together[:, self.shown.index(name)] += probabilities[:, column]
-        return together
+        return np.asarray(probabilities @ self.shares)
 
     def sentences(self, version: str) -> list[str]:
         """What a person should know of scores under the names of today."""

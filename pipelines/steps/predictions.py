@@ -26,6 +26,7 @@ from pipelines.steps.model_classes import shares_today
 from pipelines.steps.score_parts import PROBABILITY
 
 BATCH = 64
+PREDICTED = "predicted_index"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Predictions:
         labels: int64 [n], indices into ``classes``.
         components: n names of what was never split (group, duplicates): a bootstrap draws these.
         probabilities: float64 [n, k], rows summing to 1; a class the model has never heard of has 0.
+        predicted: int64 [n], indices into ``classes``: what the model would call the images.
         classes: k names, of the dataset version's taxonomy.
     """
 
@@ -44,6 +46,7 @@ class Predictions:
     labels: NDArray[np.int64]
     components: list[str]
     probabilities: NDArray[np.float64]
+    predicted: NDArray[np.int64]
     classes: tuple[str, ...]
 
 
@@ -95,14 +98,15 @@ def predict_split(
     columns = [f"{PROBABILITY}{item}" for item in classes]
     if path.is_file():
         frame = read_table(path, PREDICTIONS)
-        if list(frame["image_id"]) == list(rows["image_id"]) and set(columns) <= set(frame.columns):
+        if list(frame["image_id"]) == list(rows["image_id"]) and {PREDICTED, *columns} <= set(frame.columns):
             return _of(frame, columns, classes)
-    probabilities = _predict(workspace, registry, model_version, rows, dataset.taxonomy, progress)
+    probabilities, predicted = _predict(workspace, registry, model_version, rows, dataset.taxonomy, progress)
     frame = pd.DataFrame(
         {
             "image_id": rows["image_id"],
             "class_index": rows["class_index"],
             "group": rows["component"],
+            PREDICTED: predicted,
             **{column: probabilities[:, index] for index, column in enumerate(columns)},
         }
     )
@@ -116,6 +120,7 @@ def _of(frame: pd.DataFrame, columns: list[str], classes: tuple[str, ...]) -> Pr
         labels=frame["class_index"].to_numpy(dtype=np.int64),
         components=list(frame["group"]),
         probabilities=frame[columns].to_numpy(dtype=np.float64),
+        predicted=frame[PREDICTED].to_numpy(dtype=np.int64),
         classes=classes,
     )
 
@@ -127,7 +132,7 @@ def _predict(
     rows: pd.DataFrame,
     taxonomy: Taxonomy,
     progress: Progress,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     from domain_models.image_cache import build_image_cache
     from domain_models.inference import ImageRows
     from domain_models.model_package import read_card
@@ -162,8 +167,8 @@ def _predict(
         for start in range(0, len(ids), BATCH):
             logits.append(compute(images[start : start + BATCH]))
             step.advance(len(logits[-1]))
-    told: NDArray[np.float64] = card.probabilities(np.concatenate(logits)) @ shares
-    return told
+    own = card.probabilities(np.concatenate(logits))
+    return np.asarray(own @ shares), card.decision_costs.predicted(own, shares)
 
 
 def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:
@@ -189,7 +194,13 @@ def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predict
     probabilities = np.zeros((len(predictions.labels), len(names)))
     for index, column in enumerate(columns):
         probabilities[:, column] += predictions.probabilities[:, index]
-    return replace(predictions, labels=columns[predictions.labels], probabilities=probabilities, classes=tuple(names))
+    return replace(
+        predictions,
+        labels=columns[predictions.labels],
+        probabilities=probabilities,
+        predicted=columns[predictions.predicted],
+        classes=tuple(names),
+    )
 
 
 def image_cache_folder(workspace: Workspace) -> Path:

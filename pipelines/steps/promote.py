@@ -258,8 +258,10 @@ def _judge(
             ]
     with progress.step("Asking the gate"):
         decision = judge(
-            PairedPredictions(version, own.probabilities, lineage),
-            PairedPredictions(champion, other.probabilities) if champion is not None and other is not None else None,
+            PairedPredictions(version, own.probabilities, lineage, own.predicted),
+            PairedPredictions(champion, other.probabilities, predicted=other.predicted)
+            if champion is not None and other is not None
+            else None,
             own.labels,
             own.components,
             own.classes,

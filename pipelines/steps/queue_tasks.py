@@ -14,7 +14,7 @@ from data_contracts.profile import ReviewSettings
 from data_contracts.review.records import NewTask, TaskEvidence
 from data_contracts.vocabulary import Purpose, ReviewReason, SubjectKind, TaskKind
 from domain_models.selection.neighbours import distance_to_labelled, nearest_of_class, unit_vectors
-from domain_models.selection.pool import UNLABELLED, Pool
+from domain_models.selection.pool import UNLABELLED
 from pipelines.steps.queue_choice import Chosen
 from pipelines.steps.queue_pool import RoundPool
 
@@ -47,7 +47,7 @@ def prepare_tasks(round_pool: RoundPool, chosen: Sequence[Chosen]) -> list[Prepa
         away[seen] = distance_to_labelled(place[seen], labelled)
     prepared = []
     for at, (one, novelty) in enumerate(zip(chosen, away, strict=True)):
-        first, second = _classes(pool, one)
+        first, second = _classes(round_pool, one)
 
         def near(wanted: int | None, row: int = one.row, at: int = at) -> tuple[str, ...]:
             if wanted is None or not len(known) or not seen[at]:
@@ -92,7 +92,7 @@ def new_task(
     if model_version is not None and len(values) and np.isfinite(values).all():
         order = np.argsort(-values, kind="stable")[:_TOP]
         top = tuple((names[i], round(float(values[i]), 6)) for i in order)
-        confidence = min(1.0, float(values[order[0]]))
+        confidence = min(1.0, float(values[_predicted(round_pool, chosen.row)]))
     on_file = row["label"] if isinstance(row["label"], str) else None
     return NewTask(
         subject_kind=SubjectKind(row["subject_kind"]),
@@ -107,7 +107,7 @@ def new_task(
         readings_required=review.readings_required,
         blind=chosen.audit or review.readings_required > 1,  # two readings are worth two only if they are independent
         due_at=due_at if chosen.hold else None,
-        predicted=top[0][0] if top else None,
+        predicted=names[_predicted(round_pool, chosen.row)] if top else None,
         confidence=confidence,
         class_a=None if one.first is None else names[one.first],
         class_b=None if one.second is None else names[one.second],
@@ -123,14 +123,25 @@ def new_task(
     )
 
 
-def _classes(pool: Pool, chosen: Chosen) -> tuple[int | None, int | None]:
+def _predicted(round_pool: RoundPool, row: int) -> int:
+    """The class that scoring predicted, which need not be the most probable; without it, the most probable."""
+    said, names = round_pool.images["predicted"].iloc[row], round_pool.taxonomy.names
+    labelled = int(round_pool.pool.labels[row]) != UNLABELLED  # other probabilities than the scores are told of these
+    if isinstance(said, str) and said in names and not labelled:
+        return names.index(said)
+    return int(round_pool.pool.probabilities[row].argmax())
+
+
+def _classes(round_pool: RoundPool, chosen: Chosen) -> tuple[int | None, int | None]:
     """The classes that the task lies between: predicted and next, or predicted and the label that is doubted."""
+    pool = round_pool.pool
     values: NDArray[np.float64] = pool.probabilities[chosen.row]
     if len(values) < 2 or not np.isfinite(values).all():
         return None, None
-    order = np.argsort(-values, kind="stable")
+    first = _predicted(round_pool, chosen.row)
+    second = next(int(index) for index in np.argsort(-values, kind="stable") if index != first)
     label = int(pool.labels[chosen.row])
     doubted = chosen.reason in (ReviewReason.SUSPECT_LABEL.value, ReviewReason.CONFLICT.value)
-    if doubted and label not in (UNLABELLED, int(order[0])):
-        return int(order[0]), label
-    return int(order[0]), int(order[1])
+    if doubted and label not in (UNLABELLED, first):
+        return first, label
+    return first, second

@@ -52,13 +52,6 @@ from pipelines.steps.report_lineage import lineage
 
 HISTORY_FILE = "history.csv"
 
-_FURTHER = {
-    CalibrationKind.TEMPERATURE: "",
-    CalibrationKind.VECTOR: ", then a scale and a shift of each class",
-    CalibrationKind.CLASS_WISE: ", then each class against the rest",
-}
-"""What was done to the logits besides dividing them."""
-
 
 class ReportRequest(BaseModel):
     """Which model (``None``: the champion, else the candidate), on which split, and the seed of the bootstrap."""
@@ -204,13 +197,13 @@ def _calibration(findings: _Findings) -> Section:
         _uncalibrated(predictions.probabilities, findings.card.calibrated_by),
         predictions.probabilities,
         predictions.labels,
+        predicted=predictions.predicted,
         ece_of_a_calibrated_model=figures.ece_of_a_calibrated_model,
     )
     return Section(
         title="Whether its confidence can be believed",
         sentences=(
-            f"Temperature {findings.card.temperature:.2f}{_FURTHER[findings.card.calibrated_by.kind]}, fitted on "
-            "validation images. Calibration error "
+            f"{findings.card.calibrated_by.in_words}, fitted on validation images. Calibration error "
             f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here "
             f"by chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
         ),
@@ -230,14 +223,14 @@ def _uncalibrated(probabilities: NDArray[np.float64], calibration: Calibration) 
 
 def _alone(findings: _Findings) -> Section:
     said, found, decider = findings.predictions, findings.evaluation, Decider.from_card(findings.card)
-    figure = coverage_figure(said.probabilities, said.labels, decider.rule, said.classes)
+    figure = coverage_figure(said.probabilities, said.labels, decider.rule, said.classes, predicted=said.predicted)
     picture = _picture(figure, "Error among automatic decisions as more are made")
     return triage_section(decider.rule, found.triage, (picture,), decider.passing, found.passing)
 
 
 def _errors(findings: _Findings) -> Section:
     predictions = findings.predictions
-    rows = worst_errors(predictions.probabilities, predictions.labels)
+    rows = worst_errors(predictions.probabilities, predictions.labels, predicted=predictions.predicted)
     if not len(rows):
         return Section(title="Its worst errors", sentences=("There are none on these images.",))
     ids = [predictions.image_ids[row] for row in rows]
@@ -254,8 +247,8 @@ def _errors(findings: _Findings) -> Section:
         MontageItem(
             image=np.asarray(cached.array[cached.index[image_id]]),
             actual=predictions.classes[predictions.labels[row]],
-            predicted=predictions.classes[int(predictions.probabilities[row].argmax())],
-            confidence=float(predictions.probabilities[row].max()),
+            predicted=predictions.classes[predictions.predicted[row]],
+            confidence=float(predictions.probabilities[row, predictions.predicted[row]]),
         )
         for row, image_id in zip(rows, ids, strict=True)
     ]

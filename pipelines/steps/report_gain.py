@@ -117,8 +117,8 @@ def learned_since(
         return None
     gain = paired_gain(
         own.labels,
-        other.probabilities.argmax(axis=1),
-        own.probabilities.argmax(axis=1),
+        other.predicted,
+        own.predicted,
         own.components,
         len(own.classes),
         seed=seed,

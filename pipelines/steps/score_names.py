@@ -24,6 +24,7 @@ from data_contracts.vocabulary import Decision
 from data_contracts.workspace import write_atomically
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.passing import PassRule
 from domain_models.triage import TriageRule
 from pipelines.steps.decisions import Decider
@@ -48,6 +49,7 @@ class ModelWords(BaseModel):
     rule: TriageRule
     conformal: ConformalRule
     passing: PassRule | None = None
+    costs: DecisionCosts = EQUAL_COSTS
 
     @classmethod
     def of(cls, card: ModelCard) -> ModelWords:
@@ -59,6 +61,7 @@ class ModelWords(BaseModel):
             rule=decider.rule,
             conformal=decider.conformal,
             passing=decider.passing,
+            costs=decider.costs,
         )
 
     def today(self, taxonomy: Taxonomy) -> ClassesToday:
@@ -71,7 +74,7 @@ class ModelWords(BaseModel):
             return frame
         own = frame[[f"{PROBABILITY}{name}" for name in self.classes]].to_numpy(dtype=np.float64)
         readable = np.isfinite(own).all(axis=1)
-        decider = Decider(self.classes, Calibration(), self.rule, self.conformal, self.passing)
+        decider = Decider(self.classes, Calibration(), self.rule, self.conformal, self.passing, self.costs)
         decided = iter(decider.decide_of(own[readable], today))
         rows: list[dict[str, Any]] = []
         for known in readable:

@@ -26,6 +26,7 @@ import argparse
 import json
 import string
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,17 @@ from numpy.typing import NDArray
 from data_contracts.records import DatasetVersion
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
+from domain_models.backbones import Classifier
 from domain_models.calibrators import choose_calibration
 from domain_models.class_counts import count_columns, counts_from_sums, known_mean
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts, most_probable, weighted_mistakes
+from domain_models.decision_weights import choose_decision_weights
 from domain_models.inference import embed
 from domain_models.intervals import bootstrap_weights, group_codes, group_sums
 from domain_models.metrics import evaluate, frequency_thirds
 from domain_models.model_package import load_package, read_card
 from domain_models.training_config import SecondStageKind, TrainingConfig
+from domain_models.training_data import TrainingData
 from domain_models.training_phases import classifier_of
 from domain_models.two_stage import SECOND_STAGES, choose_rebalanced
 from pipelines.command_line.context import progress_on_stderr
@@ -131,7 +136,7 @@ class Measurement:
                 )
                 config = TrainingConfig.model_validate(read_card(registry.package(report.model_version)).config)
             seconds = {"seconds": report.training_seconds, "epochs": config.epochs, "choices": report.choices}
-            self._keep(dataset, method, said, said.probabilities, seconds)
+            self._keep(dataset, method, said, seconds)
         return report
 
     def _second_stages(self, dataset: DatasetVersion, version: str) -> None:
@@ -151,27 +156,56 @@ class Measurement:
         )
         assert list(said.labels) == list(test.val.labels)
         for kind in missing:
+            if kind is SecondStageKind.LOGIT_ADJUSTMENT:
+                self._keep(dataset, *self._weighed(network, said, val_x, test_x, data))
+                continue
             candidates = SECOND_STAGES[kind](
                 classifier_of(network), train_x, data.train.labels, data.train.weights, None
             )
             best = choose_rebalanced(classifier_of(network), candidates, val_x, data.val.labels)
-            val_logits = best.classifier.logits(val_x)
-            calibration, _ = choose_calibration(val_logits, data.val.labels, groups=data.val.groups, seed=self.seed)
-            probabilities = calibration.probabilities(best.classifier.logits(test_x))
-            self._keep(dataset, f"plain+{kind.value}", said, probabilities, {"strength": best.strength})
+            calibration, _ = choose_calibration(
+                best.classifier.logits(val_x),
+                data.val.labels,
+                groups=data.val.groups,
+                seed=self.seed,
+            )
+            told = calibration.probabilities(best.classifier.logits(test_x))
+            anew = replace(said, probabilities=told, predicted=most_probable(told))
+            self._keep(dataset, f"plain+{kind.value}", anew, {"strength": best.strength})
 
-    def _keep(
+    def _weighed(
         self,
-        dataset: DatasetVersion,
-        method: str,
+        network: Classifier,
         said: Predictions,
-        probabilities: NDArray[np.float64],
-        more: dict[str, Any],
-    ) -> None:
+        val_x: NDArray[np.float32],
+        test_x: NDArray[np.float32],
+        data: TrainingData,
+    ) -> tuple[str, Predictions, dict[str, Any]]:
+        """The plain network with its decisions weighed, as a training does it."""
+        val_logits, val = classifier_of(network).logits(val_x), data.val
+        counts = np.bincount(data.train.labels, minlength=len(data.classes))
+        found = choose_decision_weights(val_logits, val.labels, counts, groups=val.groups, seed=self.seed)
+        costs = DecisionCosts.of(None if found.weights is None else weighted_mistakes(found.weights))
+        calibration, _ = choose_calibration(
+            val_logits, val.labels, groups=val.groups, keep_decisions=costs == EQUAL_COSTS, seed=self.seed
+        )
+        told = calibration.probabilities(classifier_of(network).logits(test_x))
+        method = f"plain+{SecondStageKind.LOGIT_ADJUSTMENT.value}"
+        anew = replace(said, probabilities=told, predicted=costs.predicted(told))
+        return method, anew, {"strength": found.strength}
+
+    def _keep(self, dataset: DatasetVersion, method: str, said: Predictions, more: dict[str, Any]) -> None:
         """Add a method to the file."""
         classes, manifest = dataset.taxonomy.names, load_dataset(self.workspace)[1]
         counts = train_counts(manifest, len(classes))
-        figures = evaluate(probabilities, said.labels, classes, groups=said.components, train_counts=counts)
+        figures = evaluate(
+            said.probabilities,
+            said.labels,
+            classes,
+            groups=said.components,
+            train_counts=counts,
+            predicted=said.predicted,
+        )
         if not self.found:
             self.found = {
                 "set": self.name,
@@ -186,7 +220,7 @@ class Measurement:
                 "methods": {},
             }
         one = {
-            "predicted": coded(probabilities.argmax(axis=1)),
+            "predicted": coded(said.predicted),
             "accuracy": figures.accuracy,
             "balanced_accuracy": figures.balanced_accuracy,
             "macro_f1": figures.macro_f1,
@@ -198,7 +232,7 @@ class Measurement:
         if self.name in DEFECTIVE:
             sides = np.isin(classes, DEFECTIVE[self.name])
             one["two_class_accuracy"] = float(
-                ((probabilities[:, sides].sum(axis=1) > 0.5) == sides[said.labels]).mean()
+                ((said.probabilities[:, sides].sum(axis=1) > 0.5) == sides[said.labels]).mean()
             )
         self.found["methods"][method] = one | more
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,7 @@ def measure(name: str, data: BenchmarkSet, split: int, preset: str, overrides: t
         "test": {
             "labels": one.labels.tolist(),
             "groups": group_codes(one.components, len(one.labels)).tolist(),
-            **{which: found.probabilities.argmax(axis=1).tolist() for which, found in predictions.items()},
+            **{which: found.predicted.tolist() for which, found in predictions.items()},
         },
         "machine": machine(),
         "date": date.today().isoformat(),

@@ -29,11 +29,14 @@ from numpy.typing import NDArray
 from data_contracts.profile import Limits
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
-from domain_models.calibration import cross_fitted_probabilities
+from domain_models.calibration import cross_fitted_probabilities, softmax
 from domain_models.calibrators import CalibrationKind, fit_kind, fitter
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.intervals import group_codes
 from domain_models.label_audit import out_of_fold_probabilities
-from domain_models.triage import fit_triage, measure
+from domain_models.model_package import read_card
+from domain_models.triage import fit_triage
+from domain_models.triage_outcome import measure
 from pipelines.command_line.context import progress_on_stderr
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.predictions import predict_split
@@ -52,12 +55,14 @@ class Told:
         labels: int64 [n].
         groups: n components.
         logits: float64 [n, k].
+        costs: what mistakes count when the class to predict is chosen.
     """
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: list[str]
     logits: NDArray[np.float64]
+    costs: DecisionCosts = EQUAL_COSTS
 
 
 def told_by_a_probe(name: str, folder: Path) -> Told:
@@ -74,6 +79,7 @@ def told_by_the_preset(name: str, folder: Path, seed: int) -> Told:
     request = TrainRequest(preset="standard", overrides=("cross_fit_folds=0",), seed=seed)
     version = train(workspace, request, progress).model_version
     with open_registry(workspace) as registry:
+        costs = read_card(registry.package(version)).decision_costs
         parts = [
             predict_split(workspace, registry, version, dataset, manifest, split, progress)
             for split in (Split.VAL, Split.TEST)
@@ -83,6 +89,7 @@ def told_by_the_preset(name: str, folder: Path, seed: int) -> Told:
         np.concatenate([part.labels for part in parts]),
         [group for part in parts for group in part.components],
         np.log(np.concatenate([part.probabilities for part in parts]).clip(1e-12)),
+        costs,
     )
 
 
@@ -96,9 +103,13 @@ def resplit(data: Told, limits: Limits, seed: int) -> dict[str, float | None]:
     calibrated = cross_fitted_probabilities(
         logits[fitted], data.labels[fitted], groups=codes[fitted], seed=seed, fit=fitter(kind)
     )
-    rule = fit_triage(calibrated, data.labels[fitted], limits, classes=data.classes, groups=codes[fitted])
+    predicted = data.costs.predicted(calibrated)
+    rule = fit_triage(
+        calibrated, data.labels[fitted], limits, classes=data.classes, groups=codes[fitted], predicted=predicted
+    )
     new = fit_kind(kind, logits[fitted], data.labels[fitted]).probabilities(logits[judged])
-    outcome = measure(new, data.labels[judged], rule, data.classes, groups=codes[judged])
+    predicted = data.costs.predicted(new)
+    outcome = measure(new, data.labels[judged], rule, data.classes, groups=codes[judged], predicted=predicted)
     return {
         "share": outcome.coverage_at_limit,
         "error": outcome.automatic_error,
@@ -134,7 +145,9 @@ def main() -> None:
             "kept": kept,
             "predictions": f"standard, {len(told)} models" if arguments.trained else "probe, out of fold",
             "images": int(np.mean([len(one.labels) for one in told])),
-            "accuracy": float(np.mean([(one.logits.argmax(axis=1) == one.labels).mean() for one in told])),
+            "accuracy": float(
+                np.mean([(one.costs.predicted(softmax(one.logits)) == one.labels).mean() for one in told])
+            ),
             "share": float(shares.mean()),
             "share_in_hindsight": float(best.mean()),
             "share_of_hindsight": float(shares.mean() / best.mean()) if best.mean() else None,

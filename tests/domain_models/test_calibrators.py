@@ -17,9 +17,14 @@ SCALE, SHIFT = np.array([2.0, 1.0, 0.5]), np.array([1.0, 0.0, -1.5])
 
 def drawn(n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Logits that mean what they say, and labels drawn from them."""
+    return drawn_of(1.0, n, seed)
+
+
+def drawn_of(sharpness: float, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits, and labels drawn from what so many times these logits say."""
     chance = np.random.default_rng(seed)
     logits = chance.normal(0, 1.5, (n, 3))
-    labels = (softmax(logits).cumsum(axis=1) > chance.random((n, 1))).argmax(axis=1)
+    labels = (softmax(sharpness * logits).cumsum(axis=1) > chance.random((n, 1))).argmax(axis=1)
     return logits, labels
 
 
@@ -44,6 +49,29 @@ def test_a_distortion_of_each_class_is_taken_back() -> None:
     assert loss(
         fit_kind(CalibrationKind.TEMPERATURE, distorted, labels).probabilities((new - SHIFT) / SCALE), truth
     ) > (loss(told, truth) + 0.02)
+
+
+def test_what_label_smoothing_left_is_taken_off() -> None:
+    def smoothed(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.log(0.85 * softmax(2 * logits) + 0.05))
+
+    logits, labels = drawn_of(2.0, 20_000, 1)
+    found = fit_kind(CalibrationKind.UNSMOOTHED, smoothed(logits), labels)
+    assert found.smoothing == pytest.approx(0.15, abs=0.03)
+    new, truth = drawn_of(2.0, 20_000, 2)
+    told = found.probabilities(smoothed(new))
+    best, plain = (
+        loss(softmax(2 * new), truth),
+        loss(fit_kind(CalibrationKind.TEMPERATURE, smoothed(logits), labels).probabilities(smoothed(new)), truth),
+    )
+    assert loss(told, truth) - best < 0.2 * (plain - best)
+    assert (told.argmax(axis=1) == new.argmax(axis=1)).all()
+    assert choose_calibration(smoothed(logits), labels)[0].kind is CalibrationKind.UNSMOOTHED
+
+
+def test_where_nothing_was_smoothed_next_to_nothing_is_taken_off() -> None:
+    logits, labels = drawn(5000, 8)
+    assert fit_kind(CalibrationKind.UNSMOOTHED, logits, labels).smoothing < 0.02
 
 
 def test_a_class_that_is_always_overrated_is_put_right_against_the_rest() -> None:

@@ -12,7 +12,10 @@ import torch
 from pydantic import ValidationError
 
 from domain_models.attention import EfficientChannelAttention
+from domain_models.calibration import softmax
 from domain_models.class_weights import class_weights
+from domain_models.decision_costs import DecisionCosts, weighted_mistakes
+from domain_models.decision_weights import choose_decision_weights
 from domain_models.heads import COSINE_SCALE, HeadKind
 from domain_models.inference import predict_logits
 from domain_models.linear_probe import LinearProbe, macro_f1
@@ -162,6 +165,18 @@ def test_the_strength_is_chosen_for_rare_classes_where_that_costs_nothing() -> N
     alone = choose_rebalanced(bayes, every[:1], features[:2000], labels[:2000])
     assert alone.strength is None
     assert alone.classifier is bayes
+
+    logits = bayes.logits(features)
+    found = choose_decision_weights(logits[:2000], labels[:2000], COUNTS, groups=np.arange(2000) // 2)
+    assert found.weights is not None
+    assert found.strength is not None
+    assert abs(found.strength - choice.strength) <= 0.25
+    np.testing.assert_allclose(found.weights, (COUNTS.max() / COUNTS) ** found.strength)
+    weighed = DecisionCosts.of(weighted_mistakes(found.weights)).predicted(softmax(logits[2000:]))
+    assert macro_f1(weighed, labels[2000:]) > max(reached.values()) - 4 * INDIFFERENCE
+    assert f"kept (strength {found.strength:g})" in found.sentence
+    even = choose_decision_weights(logits[:2000], labels[:2000], np.full(3, 100))
+    assert (even.weights, even.strength) == (None, None)
 
 
 def test_learned_scales_leave_directions_and_help_the_rare_class() -> None:

@@ -84,4 +84,8 @@ def test_only_what_is_called_good_and_not_sure_enough_is_held_back() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.3, 0.7, 0.0]])
     rule = fit_pass_rule(*drawn(600, np.random.default_rng(0)), CLASSES, "good", LIMITS)
     assert rule is not None
-    assert list(rule.model_copy(update={"threshold": 0.8}).holds_back(probabilities, CLASSES)) == [False, True, False]
+    strict = rule.model_copy(update={"threshold": 0.8})
+    most_probable = probabilities.argmax(axis=1)
+    assert list(strict.holds_back(probabilities, CLASSES, most_probable)) == [False, True, False]
+    called_bad = np.array([0, 1, 1])
+    assert not strict.holds_back(probabilities, CLASSES, called_bad).any(), "what is called bad does not pass anyway"

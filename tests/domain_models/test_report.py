@@ -22,7 +22,8 @@ from domain_models.report_sections import (
     people_section,
     triage_section,
 )
-from domain_models.triage import fit_triage, measure
+from domain_models.triage import fit_triage
+from domain_models.triage_outcome import measure
 
 NAMES = ["good", "<script>alert('x')</script>", "a & b \"quoted\" 'single'"]
 

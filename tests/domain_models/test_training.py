@@ -89,6 +89,8 @@ def test_the_second_stage_moves_only_the_classifier(tmp_path: Path, second_stage
     second = model.network.body.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first if not name.startswith("fc."))
     assert any("Second stage" in sentence for sentence in model.sentences)
+    if second_stage is SecondStageKind.LOGIT_ADJUSTMENT:
+        assert all(torch.equal(first[name], second[name]) for name in first), "probabilities stay what they were"
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:

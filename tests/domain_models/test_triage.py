@@ -6,20 +6,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from data_contracts.profile import Limits
 from data_contracts.vocabulary import Decision
 from domain_models.calibration import softmax
-from domain_models.triage import (
-    NEVER,
-    TriageRule,
-    confidence_and_margin,
-    coverage_at_limit,
-    decide,
-    fit_triage,
-    measure,
-)
+from domain_models.learn_then_test import chance_of_breaking
+from domain_models.triage import NEVER, TriageRule, confidence_and_margin, decide, fit_triage
+from domain_models.triage_outcome import coverage_at_limit, measure
 
 CLASSES = ("a", "b", "c", "d")
 LIMITS = Limits(automatic_error=0.05, confidence=0.95)
@@ -59,19 +56,22 @@ class Population:
         return (float(self.wrong[automatic].mean()) if automatic.any() else 0.0), float(automatic.mean())
 
 
-@pytest.mark.parametrize("overconfidence", [0.6, 1.0, 1.8])
-def test_the_limit_holds_in_95_of_100_worlds(overconfidence: float) -> None:
+@pytest.mark.parametrize(("overconfidence", "share_at_least"), [(0.6, 0.1), (1.0, 0.15), (1.8, 0.01)])
+def test_the_limit_holds_in_95_of_100_worlds(overconfidence: float, share_at_least: float) -> None:
     rng = np.random.default_rng(1)
     population = Population(*world(rng, 60_000, overconfidence=overconfidence))
-    broken, shares, trials = 0, [], 150
+    broken, broken_next, shares, trials = 0, 0, [], 150
     for _ in range(trials):
         probabilities, labels = world(rng, 1500, overconfidence=overconfidence)
         rule = fit_triage(probabilities, labels, LIMITS, classes=CLASSES)
         error, share = population.under(rule)
         broken += error > LIMITS.automatic_error
         shares.append(share)
+        following = measure(*world(rng, 1500, overconfidence=overconfidence), rule, CLASSES)
+        broken_next += following.automatic_error is not None and following.automatic_error > LIMITS.automatic_error
     assert broken / trials <= 0.05
-    assert np.mean(shares) > 0.1
+    assert broken_next / trials <= 0.08, "as counted on a next batch as large; three deviations of so many trials"
+    assert np.mean(shares) > share_at_least
 
 
 def test_the_share_comes_near_what_hindsight_allows() -> None:
@@ -82,7 +82,7 @@ def test_the_share_comes_near_what_hindsight_allows() -> None:
         n: np.mean([population.under(fit_triage(*world(rng, n), LIMITS, classes=CLASSES))[1] for _ in range(25)])
         for n in (1000, 4000, 20_000)
     }
-    assert shares[1000] > 0.35 * best  # at this error curve no test could reach half
+    assert shares[1000] > 0.2 * best  # at this error curve no test could reach half
     assert shares[4000] > 0.65 * best
     assert shares[20_000] > 0.85 * best
 
@@ -101,7 +101,7 @@ def test_the_limit_holds_where_images_come_in_groups() -> None:
         naive_broken += population.under(naive)[0] > LIMITS.automatic_error
     assert broken / trials <= 0.05
     assert naive_broken / trials > 0.05  # what pretending independence would give
-    assert np.mean(shares) > 0.15
+    assert np.mean(shares) > 0.05
 
 
 def test_an_accurate_model_decides_everything() -> None:
@@ -205,3 +205,14 @@ def test_two_or_fifty_classes_work(k: int) -> None:
 def test_shapes_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="do not match"):
         fit_triage([[0.5, 0.5]], [0], LIMITS, classes=CLASSES)
+
+
+@given(n=st.integers(1, 3000), limit=st.sampled_from([0.01, 0.05, 0.2]), share=st.floats(0, 0.3))
+def test_a_passed_test_keeps_the_true_error_as_well(n: int, limit: float, share: float) -> None:
+    here = np.floor(share * n)
+    chance = chance_of_breaking(np.array([here / n]), np.array([float(n)]), limit)[0]
+    assert 0 <= chance <= 1
+    if chance <= 0.1:
+        assert chance >= stats.binom.cdf(here, n, limit) - 1e-12
+    # one error more, here, is never better news
+    assert chance_of_breaking(np.array([min(1.0, (here + 1) / n)]), np.array([float(n)]), limit)[0] >= chance - 1e-12

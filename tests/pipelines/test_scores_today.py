@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
 from domain_models.calibrators import Calibration
 from domain_models.conformal import ConformalRule
+from domain_models.decision_costs import DecisionCosts, weighted_mistakes
 from domain_models.passing import PassRule
 from domain_models.triage import TriageRule
 from pipelines.steps.automatic_decisions import publish_scored_batches
@@ -89,6 +91,19 @@ def test_the_threshold_of_the_first_level_holds_under_the_names_of_today() -> No
     told = strict.decide_of(own, one_class)
     assert [one.predicted for one in told] == ["fine"] * 3
     assert [one.decision for one in told] == ["auto", "review", "review"], "set on the class as it was"
+
+
+def test_costs_decide_under_the_names_of_today() -> None:
+    costs = DecisionCosts.of(weighted_mistakes(np.array([1.0, 1.0, 3.0])))
+    weighing = replace(decider(), costs=costs)
+    own = np.array([[0.1, 0.6, 0.3], [0.35, 0.5, 0.15], [0.05, 0.9, 0.05]])
+    assert [one.predicted for one in weighing.decide_of(own)] == ["pit", "ok", "ok"]
+    today = classes_today(THREE.names, 1, merged(THREE, ["crack", "pit"], "damage", events=0))
+    told = weighing.decide_of(own, today)
+    assert [one.predicted for one in told] == ["damage", "damage", "ok"]
+    assert [round(one.confidence, 9) for one in told] == [0.4, 0.5, 0.9]
+    assert [one.decision for one in told] == ["review", "review", "auto"]
+    assert all(one.predicted in one.conformal_set for one in told)
 
 
 def test_what_changed_since_the_training_is_said_in_words() -> None:

@@ -216,11 +216,13 @@ def test_classes_that_a_model_cannot_tell_apart_are_compared_as_one() -> None:
         np.array([2, 3, 0]),
         ["a", "b", "c"],
         np.array([[0.1, 0.1, 0.3, 0.5], [0.2, 0.0, 0.4, 0.4], [0.7, 0.1, 0.1, 0.1]]),
+        np.array([3, 2, 0]),
         after.names,
     )
     together = joined(predictions, [("hairline", "gap")])
     assert together.classes == ("ok", "pit", "hairline + gap")
     assert together.labels.tolist() == [2, 2, 0]
+    assert together.predicted.tolist() == [2, 2, 0]
     assert np.allclose(together.probabilities, [[0.1, 0.1, 0.8], [0.2, 0.0, 0.8], [0.7, 0.1, 0.2]])
     with pytest.raises(Refused, match="no two classes in common"):
         joined(predictions, [after.names])
