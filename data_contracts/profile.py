@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from data_contracts.errors import ProfileError
 from data_contracts.taxonomy import Taxonomy, TaxonomyClass
-from data_contracts.vocabulary import Domain, Promotion
+from data_contracts.vocabulary import DecideBy, Domain, Promotion
 
 SHIPPED_PROFILES = ("generic", "solar-el", "dermoscopy", "radiograph", "steel-strip", "circuit-board")
 
@@ -150,6 +150,7 @@ class Profile(Section):
     input: InputSettings = InputSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     costs: tuple[ConfusionCost, ...] = ()
+    decide_by: DecideBy = Field(default=DecideBy.BALANCE, description="cost: predict what `costs` make cheapest")
     limits: Limits = Limits()
     review: ReviewSettings = ReviewSettings()
     retrain: RetrainSettings = RetrainSettings()
@@ -169,6 +170,14 @@ class Profile(Section):
         if self.limits.escape_rate is not None and self.pass_class is None:
             raise ValueError(
                 "limits.escape_rate bounds what wrongly passes; name the class that means 'good' in pass_class"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cost_needs_costs(self) -> Self:
+        if self.decide_by is DecideBy.COST and not self.costs:
+            raise ValueError(
+                "decide_by: cost predicts what is expected to cost least; say under costs what mistakes cost"
             )
         return self
 
@@ -199,6 +208,8 @@ class Profile(Section):
     def content_hash(self) -> str:
         """sha256 of the profile's meaning (not of its comments or key order, nor of where decisions go)."""
         meaning = self.model_dump(mode="json", exclude={"sinks"})
+        if self.decide_by is DecideBy.BALANCE:
+            del meaning["decide_by"]  # profiles from before there was a choice mean what they meant
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 

@@ -157,6 +157,17 @@ class Domain(StrEnum):
     ELECTRONICS = "electronics"
 
 
+class DecideBy(StrEnum):
+    """Which class is predicted.
+
+    ``balance``: the most probable one, where a mistake on a rare class counts more, as far as validation says that this
+    helps; ``cost``: the one that is expected to cost least.
+    """
+
+    BALANCE = "balance"
+    COST = "cost"
+
+
 class Promotion(StrEnum):
     """Who moves the champion alias once the gate agrees."""
 

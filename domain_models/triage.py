@@ -66,8 +66,9 @@ def fit_triage(
     """Set thresholds so that at most ``limits.automatic_error`` of automatic decisions are wrong.
 
     The promise: over repeated draws of calibration images, the automatic decisions of the rule stay within the limit in
-    at least ``limits.confidence`` of them, counted on a next batch of as many images. Where groups hold several images, the images of a group
-    count as if they always agreed, which errs on the careful side. The result has no element of chance.
+    at least ``limits.confidence`` of them, counted on a next batch of as many images. Where groups hold several images,
+    the images of a group count as if they always agreed, which errs on the careful side. The result has no element of
+    chance.
 
     Args:
         probabilities: float [n, k], calibrated, of images that neither network nor temperature was fitted on.

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.vocabulary import Alias, Split
+from data_contracts.vocabulary import Alias, DecideBy, Split
 from data_contracts.workspace import Workspace
 from domain_models import conformal
 from domain_models.calibration import cross_fitted_probabilities
@@ -157,7 +157,7 @@ def _card(
     profile, classes, seed = workspace.profile.under(dataset.taxonomy), data.classes, trained.config.seed
     costs = trained.decision_costs
     how: tuple[str, ...] = ()
-    if profile.costs:
+    if profile.decide_by is DecideBy.COST:
         costs = DecisionCosts.of(cost_matrix(classes, profile.costs))
         how = ("The profile says what mistakes cost: the class that is expected to cost least is predicted.",)
     calibration, why = choose_calibration(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
-from data_contracts.profile import ConfusionCost
+from data_contracts.profile import ConfusionCost, Profile
 from data_contracts.review.tasks import task, tasks_frame
+from data_contracts.vocabulary import DecideBy
 from data_contracts.workspace import Workspace
 from domain_models.decision_costs import EQUAL_COSTS, cheapest, cost_matrix
 from domain_models.model_package import read_card
@@ -25,7 +29,7 @@ COSTS = (
     ConfusionCost(actual="stripes", predicted="plain", cost=5000),
     ConfusionCost(actual="dots", predicted="plain", cost=5000),
 )
-LINES = "costs:\n" + "".join(
+LINES = "decide_by: cost\ncosts:\n" + "".join(
     f"  - {{actual: {one.actual}, predicted: {one.predicted}, cost: {one.cost:g}}}\n" for one in COSTS
 )
 
@@ -35,7 +39,7 @@ def costly(curated: Path) -> Workspace:
     """A workspace whose profile says that calling something plain is dear, and a model trained under it."""
     workspace = Workspace(curated)
     text = workspace.profile_path.read_text(encoding="utf-8")
-    kept = "\n".join(line for line in text.splitlines() if not line.startswith("costs:"))
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith(("costs:", "decide_by:")))
     workspace.profile_path.write_text(f"{kept}\n{LINES}", encoding="utf-8")
     report = train(workspace, TrainRequest(preset="quick", overrides=TINY_SETTINGS))
     assert any("expected to cost least" in choice for choice in report.choices)
@@ -75,6 +79,20 @@ def test_costs_decide_in_scores_figures_and_the_queue(costly: Workspace, new_ima
         assert one.predicted == one.class_a == said[one.subject_id]
         assert one.confidence == pytest.approx(sure[one.subject_id], abs=1e-5)
         assert one.class_b != one.class_a
+
+
+def test_costs_that_nobody_asked_to_decide_by_only_inform(curated: Path) -> None:
+    workspace = Workspace(curated)
+    assert workspace.profile.decide_by is DecideBy.BALANCE
+    assert '"decide_by"' not in json.dumps(workspace.profile.model_dump(mode="json", exclude_defaults=True))
+    with pytest.raises(ValidationError, match="say under costs what mistakes cost"):
+        Profile(name="x", decide_by=DecideBy.COST)
+    plain, informed = Profile(name="x"), Profile(name="x", decide_by=DecideBy.COST, costs=COSTS)
+    before = plain.model_dump(mode="json", exclude={"sinks", "decide_by"})
+    assert plain.content_hash == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest(), (
+        "a profile from before there was a choice means what it meant"
+    )
+    assert informed.content_hash != informed.model_copy(update={"decide_by": DecideBy.BALANCE}).content_hash
 
 
 def test_a_model_of_before_predicts_what_it_always_did(promoted: Path) -> None:
