@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
 from domain_models.attention import AttentionKind
-from domain_models.calibration import softmax
 from domain_models.class_counts import ClassCounts, confusion_matrix
 from domain_models.intervals import Interval, bootstrap_weights, group_codes, group_sums, percentile_interval
 from domain_models.metrics import most_confused
@@ -91,7 +90,7 @@ def compare_attention(
     for seed in seeds:
         for name, each in (("without", plain), ("with", gated)):
             model = train(data, each.model_copy(update={"seed": seed}), run_dir / f"{name}-{seed}", progress)
-            calls[name].append(model.decision_costs.predicted(softmax(model.val_logits)))
+            calls[name].append(model.val_predicted(data.val.labels))
             seconds[name] += model.seconds
     labels, classes = data.val.labels, len(data.classes)
     confusion = sum((confusion_matrix(labels, called, classes) for called in calls["without"]), start=_nothing(classes))

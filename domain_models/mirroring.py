@@ -12,7 +12,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 
 
 class Mirror(StrEnum):

@@ -19,12 +19,11 @@ import numpy as np
 import optuna
 
 from data_contracts.errors import BadInput, NotFound, UnreadableImage
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 from data_contracts.progress import SILENT, Progress
 from domain_models.attention import AttentionKind
 from domain_models.backbones import normalisation
 from domain_models.bundled_weights import BUNDLED_PACKAGES
-from domain_models.calibration import softmax
 from domain_models.linear_probe import macro_f1
 from domain_models.training import train
 from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
@@ -219,7 +218,7 @@ def _one(
     try:
         data = data_for(config)
         trained = train(data, config, folder / config.key, progress, after_epoch=after_epoch)
-        value = macro_f1(trained.decision_costs.predicted(softmax(trained.val_logits)), data.val.labels)
+        value = macro_f1(trained.val_predicted(data.val.labels), data.val.labels)
     except optuna.TrialPruned:
         state = optuna.trial.TrialState.PRUNED
     except (NotFound, UnreadableImage):  # an image that is gone is gone for every configuration

@@ -84,9 +84,9 @@ def evaluation_section(evaluation: Evaluation, pictures: tuple[Picture, ...] = (
     ]
     if evaluation.mean_cost is not None and evaluation.mean_cost_of_cheapest is not None:
         sentences.append(
-            f"By the profile's costs an image costs {evaluation.mean_cost:.3f} in the mean where it gets its most "
-            f"probable class, and {evaluation.mean_cost_of_cheapest:.3f} where it gets the class that is expected to "
-            "cost least."
+            f"By the profile's costs an image costs {evaluation.mean_cost:.3f} in the mean as it is predicted, and "
+            f"{evaluation.mean_cost_of_cheapest:.3f} where it gets the class that is expected to cost least "
+            "(`decide_by: cost` in the profile, from the next training on)."
         )
     if evaluation.operating_points:
         lines = tuple(

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_contracts.errors import BadInput
-from data_contracts.profile import AugmentationSettings, describe_validation, sentence_of
+from data_contracts.input_settings import AugmentationSettings
+from data_contracts.profile import describe_validation, sentence_of
 from domain_models.attention import AttentionKind
 from domain_models.heads import HeadKind
 from domain_models.preprocessing import Preprocessing

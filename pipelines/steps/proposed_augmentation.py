@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_contracts.profile import AugmentationSettings, Profile
+from data_contracts.input_settings import AugmentationSettings
+from data_contracts.profile import Profile
 from pipelines.steps.folder_look import Seen
 from pipelines.steps.proposed_lines import ProposedLine
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier, build_network
 from domain_models.explanations import class_activation

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 from domain_models import fine_tuning
 from domain_models.augmentation import strong_settings, weak_settings
 from domain_models.batches import AugmentedImages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 from domain_models.mirroring import Mirror
 from domain_models.presets import DataFacts, Preset, choose
 from domain_models.training_config import SecondStageKind

@@ -13,7 +13,7 @@ import torch
 
 from data_contracts.blobs import Blobs, image_id_of
 from data_contracts.errors import BadInput
-from data_contracts.profile import AugmentationSettings
+from data_contracts.input_settings import AugmentationSettings
 from domain_models.augmentation import augmented, build_policy
 from domain_models.cross_fitting import group_folds
 from domain_models.image_cache import build_image_cache
