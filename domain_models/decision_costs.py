@@ -80,6 +80,11 @@ class DecisionCosts(BaseModel):
         """Costs float64 [k, k], or none."""
         return cls(table=None if table is None else tuple(tuple(map(float, row)) for row in table))
 
+    @classmethod
+    def weighing(cls, weights: NDArray[np.floating] | None) -> DecisionCosts:
+        """Any mistake on an image of class i costs ``weights[i]``, float [k]; ``None``: the same."""
+        return cls.of(None if weights is None else weighted_mistakes(weights))
+
     def predicted(self, probabilities: Floats, shares: Floats | None = None) -> NDArray[np.int64]:
         """The predicted class of each image, int64 [n].
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain_models.calibration import cross_fitted_probabilities
 from domain_models.calibrators import choose_calibration, fitter
-from domain_models.decision_costs import DecisionCosts, weighted_mistakes
+from domain_models.decision_costs import DecisionCosts
 from domain_models.linear_probe import balanced_accuracy, class_frequency_prior, macro_f1
 from domain_models.two_stage import ADJUSTMENTS, better_balanced, expected_figures, in_words
 
@@ -64,7 +64,7 @@ def choose_decision_weights(
     every = [np.exp(-strength * (prior - prior.max())) for strength in ADJUSTMENTS]
     figures = []
     for weights in every:
-        predicted = DecisionCosts.of(weighted_mistakes(weights)).predicted(probabilities)
+        predicted = DecisionCosts.weighing(weights).predicted(probabilities)
         f1, recall = expected_figures(predicted, probabilities)
         figures.append(((f1 + macro_f1(predicted, labels)) / 2, (recall + balanced_accuracy(predicted, labels)) / 2))
     best = better_balanced(figures)

@@ -54,7 +54,7 @@ class ModelCard(BaseModel):
 
     ``temperature`` divides the logits before the softmax; ``calibration`` says what else is done to them, if anything
     (:meth:`probabilities` does all of it). The predicted class is the one that is expected to cost least by
-    ``decision_costs`` (:meth:`predicted`). ``triage`` is the triage rule as its own module wrote it.
+    ``decision_costs``. ``triage`` is the triage rule as its own module wrote it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,10 +87,6 @@ class ModelCard(BaseModel):
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [n, k] of logits float [n, k]."""
         return self.calibrated_by.probabilities(logits)
-
-    def predicted(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The predicted class of each image, int64 [n], of probabilities float64 [n, k]."""
-        return self.decision_costs.predicted(probabilities)
 
 
 def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bool = True) -> Path:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data_contracts.errors import BadInput
 from domain_models.backbones import Classifier
 from domain_models.calibration import fit_temperature, softmax
-from domain_models.decision_costs import DecisionCosts, weighted_mistakes
+from domain_models.decision_costs import DecisionCosts
 from domain_models.image_cache import CachedImages
 from domain_models.inference import ImageRows
 from domain_models.training_config import TrainingConfig
@@ -241,7 +241,7 @@ class TrainedModel:
     @property
     def decision_costs(self) -> DecisionCosts:
         """What mistakes count when the class to predict is chosen."""
-        return DecisionCosts.of(None if self.decision_weights is None else weighted_mistakes(self.decision_weights))
+        return DecisionCosts.weighing(self.decision_weights)
 
     def val_predicted(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The predicted classes int64 [n_val] of the validation images, whose labels int64 [n_val] calibrate."""

@@ -43,7 +43,7 @@ from data_contracts.workspace import Workspace
 from domain_models.backbones import Classifier
 from domain_models.calibrators import choose_calibration
 from domain_models.class_counts import count_columns, counts_from_sums, known_mean
-from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts, most_probable, weighted_mistakes
+from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts, most_probable
 from domain_models.decision_weights import choose_decision_weights
 from domain_models.inference import embed
 from domain_models.intervals import bootstrap_weights, group_codes, group_sums
@@ -183,9 +183,9 @@ class Measurement:
     ) -> tuple[str, Predictions, dict[str, Any]]:
         """The plain network with its decisions weighed, as a training does it."""
         val_logits, val = classifier_of(network).logits(val_x), data.val
-        counts = np.bincount(data.train.labels, minlength=len(data.classes))
+        counts = data.train.counts(len(data.classes))
         found = choose_decision_weights(val_logits, val.labels, counts, groups=val.groups, seed=self.seed)
-        costs = DecisionCosts.of(None if found.weights is None else weighted_mistakes(found.weights))
+        costs = DecisionCosts.weighing(found.weights)
         calibration, _ = choose_calibration(
             val_logits, val.labels, groups=val.groups, keep_decisions=costs == EQUAL_COSTS, seed=self.seed
         )
