@@ -69,6 +69,12 @@ class GateSettings(Section):
     macro_f1_margin: float = Field(
         default=-0.02, ge=-1, le=1, description="lower bound of the difference must be above"
     )
+    cost_margin: float = Field(
+        default=0.02,
+        ge=-1,
+        le=1,
+        description="with decide_by: cost, upper bound of the difference, of the cost without a model, must be below",
+    )
     recall_tolerance: float = Field(default=0.05, ge=0, le=1, description="largest loss of recall of one class")
     minimum_test_images: int = Field(default=30, ge=1, description="classes with fewer are named as not gated")
     maximum_ece: float = Field(default=0.05, gt=0, le=1)
@@ -167,8 +173,8 @@ class Profile(Section):
     def content_hash(self) -> str:
         """sha256 of the profile's meaning (not of its comments or key order, nor of where decisions go)."""
         meaning = self.model_dump(mode="json", exclude={"sinks"})
-        if self.decide_by is DecideBy.BALANCE:
-            del meaning["decide_by"]  # profiles from before there was a choice mean what they meant
+        if self.decide_by is DecideBy.BALANCE:  # profiles from before there was a choice mean what they meant
+            del meaning["decide_by"], meaning["gate"]["cost_margin"]
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 

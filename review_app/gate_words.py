@@ -11,7 +11,7 @@ from typing import Any
 
 from review_app.texts import Language, Texts
 
-_SIGNED = frozenset({"macro_f1", "class_recall"})
+_SIGNED = frozenset({"macro_f1", "mean_cost", "class_recall"})
 """Rules that compare with the champion: their numbers are differences."""
 
 

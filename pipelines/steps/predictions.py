@@ -177,14 +177,7 @@ def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predict
     Raises:
         Refused: fewer than two classes would be left, so there is nothing to compare.
     """
-    place_of = {name: number for number, group in enumerate(groups) for name in group}
-    names: list[str] = []
-    columns = np.zeros(len(predictions.classes), dtype=np.int64)
-    for index, name in enumerate(predictions.classes):
-        shown = " + ".join(groups[place_of[name]]) if name in place_of else name
-        if shown not in names:
-            names.append(shown)
-        columns[index] = names.index(shown)
+    names, columns = _joined_classes(predictions.classes, groups)
     if len(names) < 2:
         raise Refused(
             "The two models have no two classes in common that both can tell apart, so they cannot be compared.",
@@ -201,6 +194,33 @@ def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predict
         predicted=columns[predictions.predicted],
         classes=tuple(names),
     )
+
+
+def joined_costs(
+    table: NDArray[np.float64], classes: Sequence[str], groups: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """Costs float64 [k, k] of the classes, as costs [m, m] of what :func:`joined` makes of them.
+
+    Of several costs that become one, the dearest holds; taking classes of one group for one another costs nothing.
+    """
+    names, columns = _joined_classes(classes, groups)
+    merged = np.zeros((len(names), len(names)))
+    np.maximum.at(merged, (columns[:, None], columns[None, :]), table)
+    np.fill_diagonal(merged, 0.0)
+    return merged
+
+
+def _joined_classes(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the classes once each group is one, and the place of each class among them, int64 [k]."""
+    place_of = {name: number for number, group in enumerate(groups) for name in group}
+    names: list[str] = []
+    columns = np.zeros(len(classes), dtype=np.int64)
+    for index, name in enumerate(classes):
+        shown = " + ".join(groups[place_of[name]]) if name in place_of else name
+        if shown not in names:
+            names.append(shown)
+        columns[index] = names.index(shown)
+    return names, columns
 
 
 def image_cache_folder(workspace: Workspace) -> Path:

@@ -17,15 +17,16 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.promotions import promotions, record_look, record_promotion
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import PromotionEvent
-from data_contracts.vocabulary import Alias, Split
+from data_contracts.vocabulary import Alias, DecideBy, Split
 from data_contracts.workspace import Workspace
+from domain_models.decision_costs import cost_matrix
 from domain_models.gate import GateDecision, PairedPredictions, judge
 from domain_models.model_package import read_card
 from domain_models.tracking import Registry
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import indistinct
-from pipelines.steps.predictions import joined, predict_split
+from pipelines.steps.predictions import joined, joined_costs, predict_split
 from pipelines.steps.registry import ROLLBACK, champions, open_registry
 
 LOCK = "promote"
@@ -246,10 +247,13 @@ def _judge(
         "profile_hash": card.profile_hash,
         "run_key": registry.info(version).run_key,
     }
+    profile = workspace.profile.under(dataset.taxonomy)
+    costs = cost_matrix(own.classes, profile.costs) if profile.decide_by is DecideBy.COST else None
     remarks: list[str] = []
     if champion is not None and other is not None:
         before = read_card(registry.package(champion))
         if together := indistinct(before.classes, before.taxonomy_version, dataset.taxonomy):
+            costs = None if costs is None else joined_costs(costs, own.classes, together)
             own, other = joined(own, together), joined(other, together)
             remarks = [
                 f"{' + '.join(group)} were one class when the champion was trained, and are compared as one; how well "
@@ -265,7 +269,8 @@ def _judge(
             own.labels,
             own.components,
             own.classes,
-            workspace.profile.gate,
+            profile.gate,
+            costs=costs,
             seed=seed,
         )
     return decision.model_copy(update={"reasons": (*decision.reasons, *remarks)}), dataset.dataset_version

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data_contracts.profile import GateSettings
-from domain_models.gate import REQUIRED_LINEAGE, GateDecision, PairedPredictions, Rule, judge
+from domain_models.gate import GateDecision, PairedPredictions, judge
+from domain_models.gate_rules import REQUIRED_LINEAGE, Rule
 
 CLASSES = ("a", "b", "c")
 KNOWN = {"dataset_version": "d-1", "taxonomy_version": 0, "profile_hash": "ff", "run_key": "r"}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data_contracts.profile import GateSettings
-from domain_models.gate import PairedPredictions, Rule, judge
+from domain_models.gate import PairedPredictions, judge
+from domain_models.gate_rules import Rule
 from domain_models.paired_gain import paired_gain
 
 labelled = arrays(np.int64, (3, 24), elements=st.integers(0, 2))

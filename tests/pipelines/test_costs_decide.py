@@ -19,6 +19,7 @@ from domain_models.decision_costs import EQUAL_COSTS, cheapest, cost_matrix
 from domain_models.model_package import read_card
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.ledger import open_ledger
+from pipelines.steps.promote import GateRefused, PromoteRequest, promote
 from pipelines.steps.queue import QueueRequest, build_queue
 from pipelines.steps.registry import open_registry
 from pipelines.steps.score import ScoreRequest, score
@@ -81,6 +82,24 @@ def test_costs_decide_in_scores_figures_and_the_queue(costly: Workspace, new_ima
         assert one.class_b != one.class_a
 
 
+def test_the_gate_compares_costs(costly: Workspace) -> None:
+    first = promote(costly, PromoteRequest(version="1", who="me", why="first"))
+    assert first.gate is not None
+    assert [check["rule"] for check in first.gate["checks"]] == ["mean_cost", "calibration", "lineage"]
+    train(costly, TrainRequest(preset="quick", overrides=TINY_SETTINGS, seed=5))
+    try:
+        second = promote(costly, PromoteRequest(version="2", who="me", why="newer"))
+    except GateRefused as refusal:
+        second = refusal.report
+    assert second.gate is not None
+    (compared,) = [check for check in second.gate["checks"] if check["rule"] == "mean_cost"]
+    figures = [evaluate(costly, EvaluateRequest(model=version)).figures for version in ("1", "2")]
+    costs = [figure.mean_cost for figure in figures]
+    confusion = np.asarray(figures[0].confusion)
+    scale = (confusion.sum(axis=1) @ cost_matrix(CLASSES, COSTS)).min() / confusion.sum()
+    assert compared["value"] == pytest.approx((costs[1] - costs[0]) / scale)
+
+
 def test_costs_that_nobody_asked_to_decide_by_only_inform(curated: Path) -> None:
     workspace = Workspace(curated)
     assert workspace.profile.decide_by is DecideBy.BALANCE
@@ -88,7 +107,7 @@ def test_costs_that_nobody_asked_to_decide_by_only_inform(curated: Path) -> None
     with pytest.raises(ValidationError, match="say under costs what mistakes cost"):
         Profile(name="x", decide_by=DecideBy.COST)
     plain, informed = Profile(name="x"), Profile(name="x", decide_by=DecideBy.COST, costs=COSTS)
-    before = plain.model_dump(mode="json", exclude={"sinks", "decide_by"})
+    before = plain.model_dump(mode="json", exclude={"sinks": True, "decide_by": True, "gate": {"cost_margin"}})
     assert plain.content_hash == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest(), (
         "a profile from before there was a choice means what it meant"
     )

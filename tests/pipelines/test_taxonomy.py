@@ -16,6 +16,7 @@ from data_contracts.profile import ConfusionCost, parse_profile, shipped_profile
 from data_contracts.taxonomy import Taxonomy, TaxonomyClass
 from data_contracts.taxonomy_changes import merged, renamed, split
 from data_contracts.workspace import Workspace
+from domain_models.decision_costs import cost_matrix
 from pipelines.command_line.context import set_workspace
 from pipelines.command_line.verbs_taxonomy import app
 from pipelines.steps.curate import curate
@@ -23,7 +24,7 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.labels import export_labels, import_labels, verify_labels
 from pipelines.steps.model_classes import indistinct, remarks_on_model
-from pipelines.steps.predictions import Predictions, joined
+from pipelines.steps.predictions import Predictions, joined, joined_costs
 from pipelines.steps.taxonomy import merge_classes, rename_class, split_class
 from tests.pipelines.picture_files import class_folders, save, take_in, write_csv
 
@@ -224,6 +225,9 @@ def test_classes_that_a_model_cannot_tell_apart_are_compared_as_one() -> None:
     assert together.labels.tolist() == [2, 2, 0]
     assert together.predicted.tolist() == [2, 2, 0]
     assert np.allclose(together.probabilities, [[0.1, 0.1, 0.8], [0.2, 0.0, 0.8], [0.7, 0.1, 0.2]])
+    costs = cost_matrix(after.names, (ConfusionCost(actual="gap", predicted="ok", cost=7),))
+    merged_costs = joined_costs(costs, after.names, [("hairline", "gap")])
+    assert merged_costs.tolist() == [[0, 1, 1], [1, 0, 1], [7, 1, 0]]
     with pytest.raises(Refused, match="no two classes in common"):
         joined(predictions, [after.names])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain_models.gate import Rule
+from domain_models.gate_rules import Rule
 from review_app import quantities
 from review_app.gate_words import gate_sentences
 from review_app.texts import Language, Texts
