@@ -16,8 +16,8 @@ def summarise_simulation(report: Mapping[str, Any], console: Console) -> None:
     """Labels needed for each target and strategy, and where the curves are."""
     _say(
         console,
-        f"Dataset version {report['dataset_version']}: {report['images']:,} training images; a classifier on kept "
-        f"embeddings of all of them has macro-F1 {report['full_macro_f1']:.3f} on the test images.",
+        f"Dataset version {report['dataset_version']}, split {report['seeds']} times: a classifier on kept embeddings "
+        f"of all {report['images']:,} training images has macro-F1 {report['full_macro_f1']:.3f} on the test images.",
     )
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("reach")
@@ -34,8 +34,8 @@ def summarise_simulation(report: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     _say(
         console,
-        f"{report['seeds']} seeds each; shares are geometric means with their 95% intervals. Validation labels are not "
-        "counted: every strategy has them.",
+        "Shares are geometric means over the splits with their 95% intervals. Validation labels are not counted: every "
+        "strategy has them.",
     )
     _say(console, f"Curves: {report['picture']}")
     _say(console, f"Table:  {report['table']}")

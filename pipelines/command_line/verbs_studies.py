@@ -16,7 +16,7 @@ def simulate(
         list[str] | None,
         typer.Option("--strategy", metavar="NAME", help="Beside random; may be given several times. Default: mix."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=2, metavar="N", help="Replays of each strategy.")] = 10,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, metavar="N", help="Splits, each replayed once.")] = 10,
     targets: Annotated[
         list[float] | None,
         typer.Option("--target", metavar="SHARE", help="Of the macro-F1 with all labels. Default: 0.95 and 0.98."),

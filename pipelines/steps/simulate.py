@@ -1,12 +1,11 @@
 """What review would have cost: the newest dataset version replayed as if nothing of it were labelled.
 
-Every replay is kept in the workspace's runs, so the same command after a kill goes on where it stopped, and another
-strategy added later does not repeat those before it.
+Each seed has a split of its own, on which every strategy is replayed. Replays stay in the workspace's runs: the same
+command goes on where it was killed, and another strategy, added later, does not repeat those before it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -16,15 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.blobs import Blobs
 from data_contracts.errors import BadInput
-from data_contracts.ledger.images import images_frame
-from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
-from data_contracts.records import DatasetVersion
-from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace, write_atomically
-from domain_models.decision_costs import cost_matrix
 from domain_models.label_curves import (
     LabelCurve,
     label_counts,
@@ -34,21 +27,19 @@ from domain_models.label_curves import (
 )
 from domain_models.pictures.canvas import png
 from domain_models.pictures.label_curves import Band, label_curves_figure
-from domain_models.selection.pool import Pool
 from domain_models.selection.strategies import STRATEGIES, StrategyName, parse_strategy
-from domain_models.selection_arms import Judges, answered, paired_difference, score
+from domain_models.selection_arms import paired_difference
 from pipelines.steps.dataset import load_dataset
-from pipelines.steps.embeddings import bundled_embedder, embeddings_of
-from pipelines.steps.ledger import open_ledger
+from pipelines.steps.simulate_scenes import labelled_embeddings
 
-SIMULATION_FORMAT = 2
+SIMULATION_FORMAT = 3
 """Rises when the same replay would come out otherwise, so that old ones are not taken for new ones."""
 
 RANDOM = StrategyName.RANDOM.value
 
 
 class SimulateRequest(BaseModel):
-    """Which strategies to replay (random choice always is), with how many seeds, and which shares of the macro-F1 with
+    """Which strategies to replay (random choice always is), on how many splits, and which shares of the macro-F1 with
     all labels to look for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,8 +50,8 @@ class SimulateRequest(BaseModel):
 
 
 class Needed(BaseModel):
-    """Labels that one strategy needs for one target: the geometric mean over seeds, and as a share of random choice
-    with its 95% interval (``None`` for random choice itself)."""
+    """Labels that one strategy needs for one target: the geometric mean over splits, and as a share of random choice
+    with its 95% interval (``None`` for random choice itself). ``by_split`` are the labels on each split."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,10 +60,11 @@ class Needed(BaseModel):
     labels: float
     share_of_random: float | None
     share_ci: tuple[float, float] | None
+    by_split: tuple[float, ...]
 
 
 class CurvePoint(BaseModel):
-    """One strategy at one number of labels: means over seeds, macro-F1 with its 95% interval."""
+    """One strategy at one number of labels: means over splits, macro-F1 with its 95% interval."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -87,7 +79,11 @@ class CurvePoint(BaseModel):
 
 
 class SimulateReport(BaseModel):
-    """Labels needed and the curves; ``picture`` and ``table`` are where the workspace has them."""
+    """Labels needed and the curves; ``picture`` and ``table`` are where the workspace has them.
+
+    ``images`` are the training images of a split, the fewest of all splits; ``full_macro_f1`` is the mean over the
+    splits of a classifier that has all their labels.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -119,74 +115,41 @@ def simulate(workspace: Workspace, request: SimulateRequest, progress: Progress 
     if not request.targets or not all(0 < target <= 1 for target in request.targets):
         raise BadInput("A target is a share of the macro-F1 with all labels.", remedy="Give one above 0, up to 1.")
     dataset, manifest = load_dataset(workspace)
-    pool, truth, judges, place = _scene(workspace, dataset, manifest, progress)
-    everything = np.arange(len(truth), dtype=np.int64)
-    full = score(answered(pool, everything, truth), judges)
-    counts = [int(count) for count in label_counts(len(truth), len(pool.classes))]
+    data = labelled_embeddings(workspace, dataset, manifest, progress)
+    place = workspace.runs / f"simulation-{data.key}-{SIMULATION_FORMAT}"
+    place.mkdir(parents=True, exist_ok=True)
     curves: dict[str, list[LabelCurve]] = {name: [] for name in names}
     with progress.step("Replaying", total=len(names) * request.seeds) as step:
         for seed in range(request.seeds):
+            scene = data.scene(seed)
+            counts = [int(count) for count in label_counts(len(scene.truth), len(data.classes))]
             for name in names:
                 path = place / f"{name}-{seed}.json"
                 curve = _kept(path)
                 if curve is None:
-                    curve = replayed(pool, truth, judges, STRATEGIES[StrategyName(name)], counts, seed)
+                    known = curves[RANDOM][seed] if name != RANDOM else None
+                    strategy = STRATEGIES[StrategyName(name)]
+                    curve = replayed(scene.pool, scene.truth, scene.judges, strategy, counts, seed, known)
                     write_atomically(path, json.dumps(_as_lists(curve)).encode())
                 curves[name].append(curve)
-                step.advance(1, f"{name.replace('_', ' ')}, seed {seed}")
-    points = [point for name in names for point in _points(name, curves[name])]
+                step.advance(1, f"{name.replace('_', ' ')}, split {seed}")
+    full = np.array([curve.macro_f1[-1] for curve in curves[RANDOM]])
+    shown = min((curve.labels for curve in curves[RANDOM]), key=lambda labels: int(labels[-1]))
+    points = [point for name in names for point in _points(name, curves[name], shown)]
     table, picture = workspace.reports / f"{place.name}.csv", workspace.reports / f"{place.name}.png"
     write_atomically(table, pd.DataFrame([point.model_dump() for point in points]).to_csv(index=False).encode())
-    write_atomically(picture, _picture(points, full, request.targets))
+    write_atomically(picture, _picture(points, float(full.mean()), request.targets))
     return SimulateReport(
         dataset_version=dataset.dataset_version,
-        images=len(truth),
+        images=int(shown[-1]),
         seeds=request.seeds,
-        full_macro_f1=full,
+        full_macro_f1=float(full.mean()),
         needed=[item for target in request.targets for item in _needed(curves, target, full)],
         curves=points,
         picture=str(picture),
         table=str(table),
         seconds=time.monotonic() - began,
     )
-
-
-def _scene(
-    workspace: Workspace, dataset: DatasetVersion, manifest: pd.DataFrame, progress: Progress
-) -> tuple[Pool, NDArray[np.int64], Judges, Path]:
-    """The training images without their labels, these labels, who judges, and the folder of these replays."""
-    classes = dataset.taxonomy.names
-    parts = [
-        manifest[(manifest["split"] == split.value) & (manifest["weight"] > 0)].sort_values("image_id")
-        for split in (Split.TRAIN, Split.VAL, Split.TEST)
-    ]
-    for split, part in zip(("training", "validation", "test"), parts, strict=True):
-        if part["class_index"].nunique() < 2:
-            raise BadInput(
-                f"The {split} images of dataset version {dataset.dataset_version} are not of two classes.",
-                remedy="Ingest more labelled images, then curate again.",
-            )
-    with open_ledger(workspace) as ledger:
-        embedder = bundled_embedder(images_frame(ledger), workspace.profile)
-        blobs = Blobs(registered_roots(ledger))
-    items = [(str(i), str(uri)) for part in parts for i, uri in zip(part["image_id"], part["uri"], strict=True)]
-    embeddings = embeddings_of(workspace, blobs, embedder, items, progress)
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    train, val, test = np.split(embeddings, ends)
-    train_labels, val_labels, test_labels = (part["class_index"].to_numpy(dtype=np.int64) for part in parts)
-    judging = [np.isfinite(values).all(axis=1) for values in (val, test)]
-    pool = Pool.of(
-        len(train),
-        classes=classes,
-        embeddings=train,
-        costs=cost_matrix(classes, workspace.profile.under(dataset.taxonomy).costs),
-    )
-    judges = Judges(val[judging[0]], val_labels[judging[0]], test[judging[1]], test_labels[judging[1]])
-    content = json.dumps([SIMULATION_FORMAT, dataset.dataset_version, embedder.key, pool.costs.tolist()])
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    place = workspace.runs / f"simulation-{key}"
-    place.mkdir(parents=True, exist_ok=True)
-    return pool, train_labels, judges, place
 
 
 def _as_lists(curve: LabelCurve) -> dict[str, object]:
@@ -202,12 +165,17 @@ def _kept(path: Path) -> LabelCurve | None:
     return LabelCurve(np.asarray(content["labels"], dtype=np.int64), np.asarray(content["macro_f1"]), thirds)
 
 
-def _points(name: str, curves: list[LabelCurve]) -> list[CurvePoint]:
-    scores = np.stack([curve.macro_f1 for curve in curves])
-    thirds = {third: np.stack([curve.thirds[third] for curve in curves]) for third in curves[0].thirds}
+def _points(name: str, curves: list[LabelCurve], shown: NDArray[np.int64]) -> list[CurvePoint]:
+    """Means at the numbers of labels int64 [p] of the smallest split; the others are read in between."""
+
+    def read(curve: LabelCurve, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.interp(np.log(shown), np.log(curve.labels), values))
+
+    scores = np.stack([read(curve, curve.macro_f1) for curve in curves])
+    thirds = {third: np.stack([read(one, one.thirds[third]) for one in curves]) for third in curves[0].thirds}
     nothing = np.zeros(len(curves))
     points = []
-    for at, labels in enumerate(curves[0].labels):
+    for at, labels in enumerate(shown):
         recalls = {third: _mean(values[:, at]) for third, values in thirds.items()}
         known = recalls["few"] is not None
         points.append(
@@ -229,9 +197,11 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if np.isfinite(values).all() else None
 
 
-def _needed(curves: dict[str, list[LabelCurve]], target: float, full: float) -> list[Needed]:
+def _needed(curves: dict[str, list[LabelCurve]], target: float, full: NDArray[np.float64]) -> list[Needed]:
+    """``full``: float64 [seeds], macro-F1 with all labels of each split."""
     labels = {
-        name: np.array([labels_to_reach(curve, target * full) for curve in found]) for name, found in curves.items()
+        name: np.array([labels_to_reach(curve, target * own) for curve, own in zip(found, full, strict=True)])
+        for name, found in curves.items()
     }
     items = []
     for name, found in labels.items():
@@ -243,6 +213,7 @@ def _needed(curves: dict[str, list[LabelCurve]], target: float, full: float) -> 
                 labels=float(np.exp(np.log(found).mean())),
                 share_of_random=share.mean if share else None,
                 share_ci=share.interval if share else None,
+                by_split=tuple(found.tolist()),
             )
         )
     return items

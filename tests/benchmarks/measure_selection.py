@@ -1,9 +1,9 @@
 """How many labels each strategy needs, as a share of what random choice needs: `tailsight simulate` on real sets.
 
-    python tests/benchmarks/measure_selection.py elpv infrared ham10000 x-sdd      ten seeds of each, then the table
+    python tests/benchmarks/measure_selection.py elpv infrared ham10000 x-sdd      ten splits of each, then the table
 
-Each set is split by group into 64% training, 16% validation and 20% test images. Writes results/selection-SET.json;
-workspaces stay in --folder: a killed run goes on there.
+For each seed the set is split anew by group into 64% training, 16% validation and 20% test images. Writes
+results/selection-SET.json; workspaces stay in --folder: a killed run goes on there.
 """
 
 from __future__ import annotations

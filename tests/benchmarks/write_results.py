@@ -9,9 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
+
+from domain_models.label_curves import share_of_random
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -131,21 +134,33 @@ def _retrain() -> tuple[str, str, list[str]]:
 
 
 def _selection() -> tuple[str, str, list[str]]:
-    columns = "set|strategy|seeds|images|labels for 95% of the full data's macro-F1|of random choice's|labels for 98%"
-    columns += "|of random choice's"
+    columns = "set|strategy|splits|images|labels for 95% of the full data's macro-F1|of random choice's"
+    columns += "|the default's, of this strategy's|labels for 98%|of random choice's|the default's, of this strategy's"
     rows = []
     for found in _read("selection-*.json"):
         for strategy in dict.fromkeys(one["strategy"] for one in found["needed"]):
             cells = []
             for one in (one for one in found["needed"] if one["strategy"] == strategy):
-                interval = one["share_ci"]
-                share = "" if one["share_of_random"] is None else f"{one['share_of_random']:.2f}"
-                cells += [
-                    f"{one['labels']:.0f}",
-                    share + (f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""),
-                ]
+                share = _share(one["share_of_random"], one["share_ci"])
+                cells += [f"{one['labels']:.0f}", share, _default_against(one, found["needed"])]
             rows.append([found["set"], strategy.replace("_", " "), str(found["seeds"]), str(found["images"]), *cells])
-    return "Labels that a strategy needs", "python tests/benchmarks/measure_selection.py SET", _table(columns, rows)
+    lines = [*_table(columns, rows), "", "Geometric means over splits; brackets: 95% intervals over splits (Student)."]
+    return "Labels that a strategy needs", "python tests/benchmarks/measure_selection.py SET", lines
+
+
+def _default_against(one: dict[str, Any], needed: list[dict[str, Any]]) -> str:
+    """Labels of the default mix as a share of this strategy's, split by split."""
+    default = next((item for item in needed if item["strategy"] == "mix" and item["target"] == one["target"]), None)
+    if default is None or one["strategy"] in ("mix", "random"):
+        return ""
+    found = share_of_random(np.array(default["by_split"]), np.array(one["by_split"]))
+    return _share(found.mean, found.interval)
+
+
+def _share(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return ""
+    return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
 
 def _noise() -> tuple[str, str, list[str]]:

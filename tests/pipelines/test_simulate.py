@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.workspace import Workspace
 from pipelines.command_line.summaries_studies import summarise_simulation
+from pipelines.steps.dataset import load_dataset
 from pipelines.steps.initialise import initialise
 from pipelines.steps.simulate import SimulateRequest, simulate
+from pipelines.steps.simulate_scenes import labelled_embeddings
 from tests.pipelines.commands import done, tailsight
 
 
@@ -26,11 +30,14 @@ def test_the_verb_says_how_many_labels_each_strategy_would_have_needed(curated: 
     first, second = report["needed"]
     assert first["share_of_random"] is None
     assert second["share_of_random"] == pytest.approx(second["labels"] / first["labels"], rel=1e-6)
+    assert second["labels"] == pytest.approx(np.exp(np.log(second["by_split"]).mean()))
     low, high = second["share_ci"]
     assert low <= second["share_of_random"] <= high
     assert {point["strategy"] for point in report["curves"]} == {"random", "margin"}
     assert report["curves"][-1]["labels"] == report["images"]
-    assert report["curves"][-1]["macro_f1"] == pytest.approx(report["full_macro_f1"])
+    ends = {point["macro_f1"] for point in report["curves"] if point["labels"] == report["images"]}
+    assert max(ends) - min(ends) < 1e-12, "with every label all strategies are the same"
+    assert ends.pop() == pytest.approx(report["full_macro_f1"], abs=0.02)
     assert Path(report["picture"]).read_bytes().startswith(b"\x89PNG")
     assert Path(report["table"]).read_text().startswith("strategy,labels,macro_f1")
     assert (curated / "tailsight.yaml").read_bytes() == events
@@ -48,9 +55,30 @@ def test_replays_that_are_there_are_not_repeated(curated: Path) -> None:
     (folder / "random-0.json").write_text(json.dumps(kept))
     (folder / "random-1.json").unlink()  # as after a kill
     second = simulate(workspace, SimulateRequest(strategies=("margin",), seeds=2, targets=(0.5,)))
-    by_labels = {point.labels: point.macro_f1 for point in first.curves}
-    ends = [point for point in second.curves if point.strategy == "random"]
-    assert ends[-1].macro_f1 == pytest.approx((0.5 + by_labels[ends[-1].labels]) / 2)
+    other = json.loads((folder / "random-1.json").read_text())["macro_f1"][-1]
+    assert second.full_macro_f1 == pytest.approx((0.5 + other) / 2)
+    assert first.full_macro_f1 != second.full_macro_f1
+
+
+def test_each_seed_has_a_split_of_its_own_and_no_component_is_split(curated: Path) -> None:
+    workspace = Workspace(curated)
+    dataset, manifest = load_dataset(workspace)
+    data = labelled_embeddings(workspace, dataset, manifest)
+    pairs = np.repeat(np.arange(len(data.labels) // 2 + 1), 2)[: len(data.labels)]
+    data = replace(data, components=tuple(f"pair-{number}" for number in pairs))
+    scenes = [data.scene(seed) for seed in (0, 1, 0)]
+    where = [{row.tobytes() for row in scene.pool.embeddings} for scene in scenes]
+    assert where[0] == where[2] != where[1]
+    for scene in scenes:
+        counts = [len(scene.truth), len(scene.judges.val_labels), len(scene.judges.test_labels)]
+        assert sum(counts) == len(data.labels)
+        assert np.abs(np.array(counts) / sum(counts) - data.fractions).max() < 0.1
+        rows = {values.tobytes(): number for number, values in enumerate(data.embeddings)}
+        train = {int(pairs[rows[values.tobytes()]]) for values in scene.pool.embeddings}
+        test = {int(pairs[rows[values.tobytes()]]) for values in scene.judges.test_embeddings}
+        assert not train & test
+    with pytest.raises(BadInput, match="not of two classes"):
+        replace(data, labels=np.zeros_like(data.labels)).scene(0)
 
 
 def test_mistakes_are_explained(curated: Path, tmp_path: Path) -> None:
