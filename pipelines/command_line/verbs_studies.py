@@ -14,7 +14,12 @@ from pipelines.definitions.names import BACKBONES_NODE, SIMULATE_NODE, Job
 def simulate(
     strategies: Annotated[
         list[str] | None,
-        typer.Option("--strategy", metavar="NAME", help="Beside random; may be given several times. Default: mix."),
+        typer.Option(
+            "--strategies",
+            "--strategy",
+            metavar="NAME,…",
+            help="Beside random; with commas, or given several times. Default: mix.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=2, metavar="N", help="Splits, each replayed once.")] = 10,
     targets: Annotated[
@@ -30,7 +35,8 @@ def simulate(
     from domain_models.selection.strategies import parse_strategy
     from pipelines.command_line.summaries_studies import summarise_simulation
 
-    names = [parse_strategy(name).value for name in strategies or ["mix"]]
+    given = [name.strip() for names in strategies or ["mix"] for name in names.split(",")]
+    names = [parse_strategy(name).value for name in given if name]
     config = {"strategies": names, "seeds": seeds, "targets": targets or [0.95, 0.98]}
     emit(run_verb(Job.SIMULATE, {SIMULATE_NODE: config}).report, summarise_simulation, as_json=json_output)
 

@@ -78,11 +78,22 @@ class CurvePoint(BaseModel):
     recall_few_ci: tuple[float, float] | None
 
 
+class StrategyCurve(BaseModel):
+    """One strategy's curve as columns, aligned; see :class:`CurvePoint`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    labels: list[int]
+    macro_f1: list[float]
+    macro_f1_ci: list[tuple[float, float]]
+
+
 class SimulateReport(BaseModel):
     """Labels needed and the curves; ``picture`` and ``table`` are where the workspace has them.
 
     ``images`` are the training images of a split, the fewest of all splits; ``full_macro_f1`` is the mean over the
-    splits of a classifier that has all their labels.
+    splits of a classifier that has all their labels. ``share_of_random_at_95`` and ``..._98`` are of the first strategy
+    asked for; ``None`` where that target was not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -91,6 +102,9 @@ class SimulateReport(BaseModel):
     images: int
     seeds: int
     full_macro_f1: float
+    share_of_random_at_95: float | None
+    share_of_random_at_98: float | None
+    strategies: dict[str, StrategyCurve]
     needed: list[Needed]
     curves: list[CurvePoint]
     picture: str
@@ -139,12 +153,16 @@ def simulate(workspace: Workspace, request: SimulateRequest, progress: Progress 
     table, picture = workspace.reports / f"{place.name}.csv", workspace.reports / f"{place.name}.png"
     write_atomically(table, pd.DataFrame([point.model_dump() for point in points]).to_csv(index=False).encode())
     write_atomically(picture, _picture(points, float(full.mean()), request.targets))
+    needed = [item for target in request.targets for item in _needed(curves, target, full)]
     return SimulateReport(
         dataset_version=dataset.dataset_version,
         images=int(shown[-1]),
         seeds=request.seeds,
         full_macro_f1=float(full.mean()),
-        needed=[item for target in request.targets for item in _needed(curves, target, full)],
+        share_of_random_at_95=_share_at(needed, 0.95),
+        share_of_random_at_98=_share_at(needed, 0.98),
+        strategies={name: _columns([point for point in points if point.strategy == name]) for name in names},
+        needed=needed,
         curves=points,
         picture=str(picture),
         table=str(table),
@@ -217,6 +235,19 @@ def _needed(curves: dict[str, list[LabelCurve]], target: float, full: NDArray[np
             )
         )
     return items
+
+
+def _share_at(needed: list[Needed], target: float) -> float | None:
+    """The share of random choice's labels that the first strategy beside it needs."""
+    return next((one.share_of_random for one in needed if one.target == target and one.strategy != RANDOM), None)
+
+
+def _columns(points: list[CurvePoint]) -> StrategyCurve:
+    return StrategyCurve(
+        labels=[point.labels for point in points],
+        macro_f1=[point.macro_f1 for point in points],
+        macro_f1_ci=[point.macro_f1_ci for point in points],
+    )
 
 
 def _picture(points: list[CurvePoint], full: float, targets: tuple[float, ...]) -> bytes:

@@ -34,6 +34,12 @@ def test_the_verb_says_how_many_labels_each_strategy_would_have_needed(curated: 
     low, high = second["share_ci"]
     assert low <= second["share_of_random"] <= high
     assert {point["strategy"] for point in report["curves"]} == {"random", "margin"}
+    assert set(report["strategies"]) == {"random", "margin"}
+    for name, curve in report["strategies"].items():
+        points = [point for point in report["curves"] if point["strategy"] == name]
+        for field in ("labels", "macro_f1", "macro_f1_ci"):
+            assert curve[field] == [point[field] for point in points]
+    assert (report["share_of_random_at_95"], report["share_of_random_at_98"]) == (None, None)
     assert report["curves"][-1]["labels"] == report["images"]
     ends = {point["macro_f1"] for point in report["curves"] if point["labels"] == report["images"]}
     assert max(ends) - min(ends) < 1e-12, "with every label all strategies are the same"
@@ -44,6 +50,14 @@ def test_the_verb_says_how_many_labels_each_strategy_would_have_needed(curated: 
     console = Console(file=io.StringIO(), width=120)
     summarise_simulation(report, console)
     assert "90.0% of it" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_several_strategies_and_the_shares_that_scripts_read(curated: Path) -> None:
+    report = done(curated, "simulate", "--strategies", "cold_start, margin", "--seeds", "2")
+    assert list(report["strategies"]) == ["random", "cold_start", "margin"]
+    shares = {item["target"]: item["share_of_random"] for item in report["needed"] if item["strategy"] == "cold_start"}
+    assert report["share_of_random_at_95"] == shares[0.95]
+    assert report["share_of_random_at_98"] == shares[0.98]
 
 
 def test_replays_that_are_there_are_not_repeated(curated: Path) -> None:
