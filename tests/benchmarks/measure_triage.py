@@ -2,13 +2,16 @@
 
     python tests/benchmarks/measure_triage.py elpv infrared ham10000 x-sdd     200 re-splits of each
     python tests/benchmarks/measure_triage.py elpv --trained                   of the standard preset's models
+    python tests/benchmarks/measure_triage.py elpv --folds                     of its fold models
 
 Every labelled image is predicted by a linear classifier that saw neither it nor its group (five folds). With
 ``--trained`` the validation and test images are predicted by the models that ``make bench-accuracy`` has trained (one
-of each seed, in turn). Each re-split sets the rule on one half of the groups and judges it on the other: how often the
-error of its automatic decisions is within the limit, and what share of the images the best threshold in hindsight would
-have decided there. Probabilities are calibrated on the half that the rule is set on, by cross-fitting. Writes
-results/triage-SET.json or results/triage-SET-trained.json.
+of each seed, in turn). With ``--folds`` the training and validation images are predicted by the fold models that the
+preset sets its rule on where there are few images: each by one that saw neither it nor its group. Each re-split sets
+the rule on one half of the groups and judges it on the other: how often the error of its automatic decisions is within
+the limit, and what share of the images the best threshold in hindsight would have decided there. Probabilities are
+calibrated on the half that the rule is set on, by cross-fitting. Writes results/triage-SET.json,
+results/triage-SET-trained.json or results/triage-SET-folds.json.
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ from pathlib import Path
 
 import numpy as np
 from benchmark_sets import NAMES, read_set
-from embedded_sets import embedded_set
+from embedded_sets import curated_set, embedded_set
 from machine import machine
 from numpy.typing import NDArray
 
+from data_contracts.errors import BadInput
 from data_contracts.profile import Limits
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
@@ -35,13 +39,15 @@ from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.intervals import group_codes
 from domain_models.label_audit import out_of_fold_probabilities
 from domain_models.model_package import read_card
+from domain_models.training import train as train_network
 from domain_models.triage import fit_triage
 from domain_models.triage_outcome import measure
 from pipelines.command_line.context import progress_on_stderr
 from pipelines.steps.dataset import load_dataset
+from pipelines.steps.learning_data import learning_data
 from pipelines.steps.predictions import predict_split
 from pipelines.steps.registry import open_registry
-from pipelines.steps.train import TrainRequest, train
+from pipelines.steps.train import TrainRequest, plan, run_key, train
 
 HERE = Path(__file__).resolve().parent
 
@@ -93,6 +99,25 @@ def told_by_the_preset(name: str, folder: Path, seed: int) -> Told:
     )
 
 
+def told_by_the_folds(name: str, folder: Path, seed: int) -> Told:
+    """The training and validation images of a split, by the preset's own fold models."""
+    workspace, progress = curated_set(read_set(name), folder / f"{name}-standard-{seed}", seed), progress_on_stderr()
+    dataset, manifest = load_dataset(workspace)
+    request = TrainRequest(preset="standard", seed=seed)
+    train(workspace, request, progress)
+    config, _ = plan(workspace, request, manifest, workspace.profile)
+    data = learning_data(workspace, dataset, manifest, config, progress)
+    trained = train_network(
+        data, config, workspace.runs / run_key(dataset, config), progress
+    )  # its checkpoints are there
+    said = trained.cross_fit
+    if not said.image_ids:
+        raise BadInput(
+            f"The preset makes no folds of {name}: it has validation images enough.", remedy="Use --trained."
+        )
+    return Told(data.classes, said.labels, list(said.groups), said.logits.astype(np.float64), trained.decision_costs)
+
+
 def resplit(data: Told, limits: Limits, seed: int) -> dict[str, float | None]:
     """One re-split: the rule's share of automatic decisions, its error, and the share in hindsight."""
     logits = data.logits
@@ -124,14 +149,19 @@ def main() -> None:
     parser.add_argument("--resplits", type=int, default=200)
     parser.add_argument("--limit", type=float, default=0.05)
     parser.add_argument("--trained", action="store_true", help="models of the accuracy bench instead of a probe")
-    parser.add_argument("--seeds", type=int, default=3, help="with --trained: how many models")
+    parser.add_argument("--folds", action="store_true", help="the preset's fold models instead of a probe")
+    parser.add_argument("--seeds", type=int, default=3, help="with --trained or --folds: how many splits")
     parser.add_argument("--folder", type=Path, default=HERE / "workspaces", help="of the workspaces")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     limits = Limits(automatic_error=arguments.limit)
     for name in arguments.sets:
-        if arguments.trained:
-            told = [told_by_the_preset(name, arguments.folder, seed) for seed in range(arguments.seeds)]
+        predictions, suffix = "probe, out of fold", ""
+        if arguments.trained or arguments.folds:
+            teller = told_by_the_folds if arguments.folds else told_by_the_preset
+            told = [teller(name, arguments.folder, seed) for seed in range(arguments.seeds)]
+            predictions = f"standard, {'out of fold, ' if arguments.folds else ''}{len(told)} models"
+            suffix = "-folds" if arguments.folds else "-trained"
         else:
             told = [told_by_a_probe(name, arguments.folder)]
         found = [resplit(told[seed % len(told)], limits, seed) for seed in range(arguments.resplits)]
@@ -143,7 +173,7 @@ def main() -> None:
             "confidence": limits.confidence,
             "resplits": len(found),
             "kept": kept,
-            "predictions": f"standard, {len(told)} models" if arguments.trained else "probe, out of fold",
+            "predictions": predictions,
             "images": int(np.mean([len(one.labels) for one in told])),
             "accuracy": float(
                 np.mean([(one.costs.predicted(softmax(one.logits)) == one.labels).mean() for one in told])
@@ -155,8 +185,7 @@ def main() -> None:
             "date": date.today().isoformat(),
         }
         arguments.results.mkdir(parents=True, exist_ok=True)
-        title = f"{name}-trained" if arguments.trained else name
-        (arguments.results / f"triage-{title}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (arguments.results / f"triage-{name}{suffix}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(result), file=sys.stderr)
 
 
