@@ -81,8 +81,8 @@ def replayed(
     Args:
         pool: without labels; everything may be asked.
         truth: int64 [n]; the class each image of the pool truly has.
-        judges: ``val`` chooses the strength of the rebalancing and says which classes are confused (its labels are not
-            counted: every strategy has them); ``test`` is the result.
+        judges: ``val`` chooses the penalty and the strength of the rebalancing, and says which classes are confused
+            (its labels are not counted: every strategy has them); ``test`` is the result.
         strategy: chooses the images.
         counts: of :func:`label_counts`.
         seed: of the strategy.
@@ -108,7 +108,7 @@ def replayed(
             state = replace(state, probabilities=seen_by(probe, state), confusion=confusion)
         chosen = strategy(state, wanted - have, seed * 1000 + number).indices
         state = answered(state, chosen, truth[chosen])
-        probe = fitted(state)
+        probe = fitted(state, judges, probe)
         predicted = predicted_test(probe, state, judges)
         labels.append(int(state.labelled.sum()))
         scores.append(macro_f1(predicted, judges.test_labels))

@@ -16,18 +16,22 @@ from scipy import stats
 
 from domain_models.calibration import softmax
 from domain_models.intervals import Interval
-from domain_models.linear_probe import LinearProbe, fit_linear_probe, macro_f1, validation_score
+from domain_models.linear_probe import LinearProbe, fit_linear_probe, macro_f1, mean_nll, validation_score
 from domain_models.selection.pool import UNLABELLED, Pool, Strategy
 from domain_models.two_stage import adjust_logits
 
-PENALTY = 1e-2
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+"""From the strongest on. Few labels need a strong one: a classifier that is sure of everything cannot say what it does
+not know, and every strategy that asks for what it is unsure of would be judged by its noise."""
+
 CONFIDENCE = 0.95
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Images that nobody trains on. ``val`` chooses the strength of the rebalancing; ``test`` is the result.
+    """Images that nobody trains on. ``val`` chooses the penalty and the strength of the rebalancing; ``test`` is the
+    result.
 
     Embeddings float32 [n, d], labels int64 [n]: the classes they truly have.
     """
@@ -70,9 +74,9 @@ def run_arm(
         seed: of the strategy and of the reader.
     """
     chance = np.random.default_rng([seed, 1])
-    state = pool
+    state, probe = pool, None
     for number in range(settings.rounds):
-        probe = fitted(state)
+        probe = fitted(state, judges, probe)
         state = replace(state, probabilities=seen_by(probe, state))
         chosen = strategy(state, settings.budget, seed * 1000 + number).indices
         state = answered(state, chosen, _answers(truth[chosen], len(pool.classes), settings.reader_error, chance))
@@ -81,7 +85,7 @@ def run_arm(
 
 def score(pool: Pool, judges: Judges) -> float:
     """Macro-F1 on the test images of a linear classifier on what the pool's labels say, rebalanced by validation."""
-    return macro_f1(predicted_test(fitted(pool), pool, judges), judges.test_labels)
+    return macro_f1(predicted_test(fitted(pool, judges), pool, judges), judges.test_labels)
 
 
 def predicted_test(probe: LinearProbe, pool: Pool, judges: Judges) -> NDArray[np.int64]:
@@ -127,13 +131,25 @@ def compare_arms(
     }
 
 
-def fitted(pool: Pool) -> LinearProbe:
-    """A linear classifier on the embeddings of what has a label."""
+def fitted(pool: Pool, judges: Judges, before: LinearProbe | None = None) -> LinearProbe:
+    """A linear classifier on the embeddings of what has a label, with the penalty that validation log-loss prefers.
+
+    Penalties are weakened for as long as that gains, beginning with the strongest, or with that of the classifier
+    ``before`` of fewer labels.
+    """
     known = pool.labelled & pool.embedded
-    labels = pool.labels[known]
-    return fit_linear_probe(
-        pool.embeddings[known], labels, np.ones(len(labels)), len(pool.classes), penalty=PENALTY, iterations=50
-    )
+    labels, embeddings, everyone = pool.labels[known], pool.embeddings[known], np.ones(int(known.sum()))
+    best, least = None, np.inf
+    for penalty in PENALTIES:
+        if before is not None and penalty > before.penalty:
+            continue
+        probe = fit_linear_probe(embeddings, labels, everyone, len(pool.classes), penalty=penalty, iterations=50)
+        loss = mean_nll(probe.logits(judges.val_embeddings), judges.val_labels)
+        if best is not None and loss >= least:
+            break
+        best, least = probe, loss
+    assert best is not None
+    return best
 
 
 def seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:

@@ -35,13 +35,13 @@ def scene() -> tuple[Pool, NDArray[np.int64], Judges]:
     return pool, truth, Judges(*clusters(200, 2, balanced), *clusters(800, 3, balanced))
 
 
-def test_asking_what_is_uncertain_beats_chance_and_both_beat_nothing(
+def test_the_default_strategy_beats_chance_and_both_beat_nothing(
     scene: tuple[Pool, NDArray[np.int64], Judges],
 ) -> None:
     pool, truth, judges = scene
-    arms = {name.value: STRATEGIES[name] for name in (StrategyName.MARGIN, StrategyName.RANDOM)}
+    arms = {name.value: STRATEGIES[name] for name in (StrategyName.MIX, StrategyName.RANDOM)}
     scores = compare_arms(pool, truth, judges, arms, SETTINGS, range(8))
-    gain = paired_difference(scores["margin"], scores["random"])
+    gain = paired_difference(scores["mix"], scores["random"])
     assert gain.interval[0] > 0
     assert gain.interval[0] < gain.mean < gain.interval[1]
     assert min(values.mean() for values in scores.values()) > score(pool, judges)
