@@ -16,13 +16,9 @@ from scipy import stats
 
 from domain_models.calibration import softmax
 from domain_models.intervals import Interval
-from domain_models.linear_probe import LinearProbe, fit_linear_probe, macro_f1, mean_nll, validation_score
+from domain_models.linear_probe import LinearProbe, choose_linear_probe, macro_f1, validation_score
 from domain_models.selection.pool import UNLABELLED, Pool, Strategy
 from domain_models.two_stage import adjust_logits
-
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-"""From the strongest on. Few labels need a strong one: a classifier that is sure of everything cannot say what it does
-not know, and every strategy that asks for what it is unsure of would be judged by its noise."""
 
 CONFIDENCE = 0.95
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -134,22 +130,20 @@ def compare_arms(
 def fitted(pool: Pool, judges: Judges, before: LinearProbe | None = None) -> LinearProbe:
     """A linear classifier on the embeddings of what has a label, with the penalty that validation log-loss prefers.
 
-    Penalties are weakened for as long as that gains, beginning with the strongest, or with that of the classifier
-    ``before`` of fewer labels.
+    More labels never need a stronger one than the classifier ``before``, of fewer labels, has.
     """
     known = pool.labelled & pool.embedded
-    labels, embeddings, everyone = pool.labels[known], pool.embeddings[known], np.ones(int(known.sum()))
-    best, least = None, np.inf
-    for penalty in PENALTIES:
-        if before is not None and penalty > before.penalty:
-            continue
-        probe = fit_linear_probe(embeddings, labels, everyone, len(pool.classes), penalty=penalty, iterations=50)
-        loss = mean_nll(probe.logits(judges.val_embeddings), judges.val_labels)
-        if best is not None and loss >= least:
-            break
-        best, least = probe, loss
-    assert best is not None
-    return best
+    labels = pool.labels[known]
+    return choose_linear_probe(
+        pool.embeddings[known],
+        labels,
+        np.ones(len(labels)),
+        len(pool.classes),
+        judges.val_embeddings,
+        judges.val_labels,
+        strongest=np.inf if before is None else before.penalty,
+        iterations=50,
+    )
 
 
 def seen_by(probe: LinearProbe, pool: Pool) -> NDArray[np.float64]:

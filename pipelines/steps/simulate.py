@@ -32,7 +32,7 @@ from domain_models.selection_arms import paired_difference
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.simulate_scenes import labelled_embeddings
 
-SIMULATION_FORMAT = 4
+SIMULATION_FORMAT = 5
 """Rises when the same replay would come out otherwise, so that old ones are not taken for new ones."""
 
 RANDOM = StrategyName.RANDOM.value

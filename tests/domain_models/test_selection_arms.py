@@ -40,7 +40,7 @@ def test_the_default_strategy_beats_chance_and_both_beat_nothing(
 ) -> None:
     pool, truth, judges = scene
     arms = {name.value: STRATEGIES[name] for name in (StrategyName.MIX, StrategyName.RANDOM)}
-    scores = compare_arms(pool, truth, judges, arms, SETTINGS, range(8))
+    scores = compare_arms(pool, truth, judges, arms, SETTINGS, range(24))
     gain = paired_difference(scores["mix"], scores["random"])
     assert gain.interval[0] > 0
     assert gain.interval[0] < gain.mean < gain.interval[1]
