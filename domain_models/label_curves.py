@@ -1,8 +1,8 @@
 """How many labels a strategy needs: a labelled data set replayed as if it had none.
 
-Each replay begins without a label, asks in growing batches, refits a linear classifier on embeddings that stay as they
-are, and is judged on images that nobody is asked about. Curves of one seed share the judges and the classifier; only
-the choice of images differs, so the ratio of labels needed is due to it.
+Each replay begins without a label, asks in growing batches, learns (a linear classifier on embeddings that stay as they
+are, or a network that is retrained), and is judged on images that nobody is asked about. Curves of one seed share the
+judges and the way of learning; only the choice of images differs, so the ratio of labels needed is due to it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from sklearn.isotonic import isotonic_regression
 
 from domain_models.class_counts import ClassCounts, confusion_matrix, known_mean
 from domain_models.intervals import CONFIDENCE, Interval
+from domain_models.learners import Learner, ProbeLearner
 from domain_models.linear_probe import macro_f1
 from domain_models.metrics import frequency_thirds
 from domain_models.selection.pool import Pool, Strategy
-from domain_models.selection_arms import Judges, answered, fitted, predicted_test, seen_by
+from domain_models.selection_arms import Judges, answered
 
 FIRST_SHARE = 0.01
 FIRST_PER_CLASS = 2
 GROWTH = 1.25
 """Each batch adds a quarter of what is labelled already: a small fixed batch would refit thousands of times on large
 sets, and how fast a curve rises is read on a logarithmic axis anyway."""
+
+RETRAINING_GROWTH = 1.4
+"""Where each batch costs a training; new images are then as large a share as an incremental training may learn."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class ShareOfRandom:
     random: NDArray[np.float64]
 
 
-def label_counts(images: int, classes: int) -> NDArray[np.int64]:
-    """int64 [p], rising: at how many labels a curve is looked at; the last is all of them."""
+def label_counts(images: int, classes: int, growth: float = GROWTH) -> NDArray[np.int64]:
+    """int64 [p], rising by ``growth``: at how many labels a curve is looked at; the last is all of them."""
     first = min(images, max(FIRST_PER_CLASS * classes, round(FIRST_SHARE * images)))
     counts = [first]
     while counts[-1] < images:
-        counts.append(min(images, max(counts[-1] + 1, round(counts[-1] * GROWTH))))
-    if len(counts) > 2 and counts[-1] < counts[-2] * (1 + (GROWTH - 1) / 2):
+        counts.append(min(images, max(counts[-1] + 1, round(counts[-1] * growth))))
+    if len(counts) > 2 and counts[-1] < counts[-2] * (1 + (growth - 1) / 2):
         del counts[-2]  # a last batch of a few images says nothing of its own
     return np.asarray(counts, dtype=np.int64)
 
@@ -74,6 +78,8 @@ def replayed(
     strategy: Strategy,
     counts: Sequence[int],
     seed: int,
+    *,
+    learner: Learner | None = None,
     known: LabelCurve | None = None,
 ) -> LabelCurve:
     """One curve.
@@ -81,16 +87,19 @@ def replayed(
     Args:
         pool: without labels; everything may be asked.
         truth: int64 [n]; the class each image of the pool truly has.
-        judges: ``val`` chooses the penalty and the strength of the rebalancing, and says which classes are confused
-            (its labels are not counted: every strategy has them); ``test`` is the result.
+        judges: ``val`` chooses for the learner, and says which classes are confused (its labels are not counted: every
+            strategy has them); ``test`` is the result.
         strategy: chooses the images.
         counts: of :func:`label_counts`.
         seed: of the strategy.
-        known: another curve of the same pool and judges: its end, with every label, is the end of all of them.
+        learner: of this replay alone; ``None``: a linear classifier on the pool's embeddings.
+        known: another curve of the same pool and judges by a learner that has no memory: its end, with every label, is
+            the end of all of them.
     """
     k = len(pool.classes)
     thirds = frequency_thirds([int(count) for count in np.bincount(truth, minlength=k)])
-    state, probe = pool, None
+    learner = learner or ProbeLearner(judges)
+    state, learned = pool, None
     labels: list[int] = []
     scores: list[float] = []
     recalls: dict[str, list[float]] = {name: [] for name in thirds}
@@ -102,17 +111,19 @@ def replayed(
                 recalls[name].append(float(known.thirds[name][-1]))
             break
         have = int(state.labelled.sum())
-        if probe is not None:
-            said = probe.logits(judges.val_embeddings).argmax(axis=1)
-            confusion = confusion_matrix(judges.val_labels, said, k)
-            state = replace(state, probabilities=seen_by(probe, state), confusion=confusion)
+        if learned is not None:
+            state = replace(
+                state,
+                probabilities=learned.probabilities,
+                confusion=confusion_matrix(judges.val_labels, learned.val_predicted, k),
+                embeddings=state.embeddings if learned.embeddings is None else learned.embeddings,
+            )
         chosen = strategy(state, wanted - have, seed * 1000 + number).indices
         state = answered(state, chosen, truth[chosen])
-        probe = fitted(state, judges, probe)
-        predicted = predicted_test(probe, state, judges)
+        learned = learner.learn(state)
         labels.append(int(state.labelled.sum()))
-        scores.append(macro_f1(predicted, judges.test_labels))
-        recall = ClassCounts.of(confusion_matrix(judges.test_labels, predicted, k)).recall
+        scores.append(macro_f1(learned.test_predicted, judges.test_labels))
+        recall = ClassCounts.of(confusion_matrix(judges.test_labels, learned.test_predicted, k)).recall
         for name, members in thirds.items():
             recalls[name].append(float(known_mean(recall[members])))
     return LabelCurve(

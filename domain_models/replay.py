@@ -68,6 +68,47 @@ def replay_sample(labels: NDArray[np.int64], size: int, seed: int) -> Replay:
     return Replay(chosen[order], np.concatenate(weights)[order])
 
 
+@dataclass(frozen=True)
+class ReplayPlan:
+    """What an incremental training looks at, and how much each image counts.
+
+    Attributes:
+        positions: int64 [m] into the training images; changed ones first, then the old ones that are seen again.
+        changed: bool [m].
+        weights: float64 [m]; for the classifier.
+        fine_tuning_weights: float64 [m]; fine-tuning sees fewer old images than the classifier does; 0 is one that it
+            does not see.
+    """
+
+    positions: NDArray[np.int64]
+    changed: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    fine_tuning_weights: NDArray[np.float64]
+
+
+def plan_replay(labels: NDArray[np.int64], changed: NDArray[np.bool_], seed: int) -> ReplayPlan:
+    """Choose the old images that are seen again, and weigh all.
+
+    Args:
+        labels: int64 [n] of the training images.
+        changed: bool [n]; new or corrected since the champion.
+        seed: of the replay.
+    """
+    new, old = np.flatnonzero(changed), np.flatnonzero(~changed)
+    replay = replay_sample(labels[old], CLASSIFIER_IMAGES, seed)
+    tuned_on = replay_sample(labels[old][replay.positions], replay_size(len(new), len(old)), seed)
+    tuned_on = Replay(tuned_on.positions, tuned_on.weights * replay.weights[tuned_on.positions])
+    fine_tuning_weights = np.zeros(len(new) + len(replay.positions))
+    fine_tuning_weights[: len(new)] = changed_weight(len(new), tuned_on)
+    fine_tuning_weights[len(new) + tuned_on.positions] = tuned_on.weights
+    return ReplayPlan(
+        np.concatenate([new, old[replay.positions]]).astype(np.int64),
+        np.arange(len(fine_tuning_weights)) < len(new),
+        np.concatenate([np.full(len(new), changed_weight(len(new), replay)), replay.weights]),
+        fine_tuning_weights,
+    )
+
+
 def changed_weight(changed: int, replay: Replay) -> float:
     """The weight of each changed image beside the replayed ones: `CHANGED_SHARE` of the loss, within `HEAVIEST`."""
     if not changed or not len(replay.weights):

@@ -14,9 +14,10 @@ from pipelines.command_line.figures import percent
 
 def summarise_simulation(report: Mapping[str, Any], console: Console) -> None:
     """Labels needed for each target and strategy, and where the curves are."""
+    who = "a classifier on kept embeddings" if report["learner"] == "probe" else "a model, retrained as labels came,"
     _say(
         console,
-        f"Dataset version {report['dataset_version']}, split {report['seeds']} times: a classifier on kept embeddings "
+        f"Dataset version {report['dataset_version']}, split {report['seeds']} times: {who} "
         f"of all {report['images']:,} training images has macro-F1 {report['full_macro_f1']:.3f} on the test images.",
     )
     table = Table(box=box.SIMPLE_HEAD)

@@ -26,6 +26,17 @@ def simulate(
         list[float] | None,
         typer.Option("--target", metavar="SHARE", help="Of the macro-F1 with all labels. Default: 0.95 and 0.98."),
     ] = None,
+    learner: Annotated[
+        str,
+        typer.Option(
+            metavar="probe|retraining",
+            help="A linear classifier on kept embeddings, or a network trained as in production (hours).",
+        ),
+    ] = "probe",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With retraining: one training setting; may be repeated."),
+    ] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Replay the newest dataset version as if nothing had a label: how many labels would each strategy have needed?
@@ -38,6 +49,7 @@ def simulate(
     given = [name.strip() for names in strategies or ["mix"] for name in names.split(",")]
     names = [parse_strategy(name).value for name in given if name]
     config = {"strategies": names, "seeds": seeds, "targets": targets or [0.95, 0.98]}
+    config |= {"learner": learner, "overrides": settings or []}
     emit(run_verb(Job.SIMULATE, {SIMULATE_NODE: config}).report, summarise_simulation, as_json=json_output)
 
 

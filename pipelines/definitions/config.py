@@ -104,11 +104,13 @@ class QueueConfig(dg.Config):
 
 
 class SimulateConfig(dg.Config):
-    """Which strategies to replay beside random choice, with how many seeds, and what to look for."""
+    """Which strategies to replay beside random choice, on how many splits, what to look for, and who learns."""
 
     strategies: list[str] = Field(default_factory=lambda: ["mix"])
     seeds: int = 10
     targets: list[float] = Field(default_factory=lambda: [0.95, 0.98])
+    learner: str = "probe"
+    overrides: list[str] = Field(default_factory=list)
 
 
 class BackbonesConfig(dg.Config):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import LABELLED_SPLITS, Split
-from domain_models.replay import CLASSIFIER_IMAGES, Replay, changed_weight, replay_sample, replay_size
+from domain_models.replay import plan_replay
 
 
 class Change(StrEnum):
@@ -162,21 +162,13 @@ def sample(manifest: pd.DataFrame, compared: Compared, classes: int, *, seed: in
     """
     train = manifest[(manifest["split"] == Split.TRAIN.value) & (manifest["weight"] > 0)].sort_values("image_id")
     is_changed = (train["image_id"].map(compared.kinds) != Change.UNCHANGED).to_numpy(dtype=bool)
-    changed, old = train[is_changed], train[~is_changed]
-    labels = old["class_index"].to_numpy(dtype=np.int64)
-    replay = replay_sample(labels, CLASSIFIER_IMAGES, seed)
-    tuned_on = replay_sample(labels[replay.positions], replay_size(len(changed), len(old)), seed)
-    tuned_on = Replay(tuned_on.positions, tuned_on.weights * replay.weights[tuned_on.positions])
-    weight = changed_weight(len(changed), replay)
-    fine_tuning_weights = np.zeros(len(changed) + len(replay.positions))
-    fine_tuning_weights[: len(changed)] = changed_weight(len(changed), tuned_on)
-    fine_tuning_weights[len(changed) + tuned_on.positions] = tuned_on.weights
-    parts = [changed.assign(weight=weight), old.iloc[replay.positions].assign(weight=replay.weights)]
-    val = manifest[manifest["split"] == Split.VAL.value]
+    labels = train["class_index"].to_numpy(dtype=np.int64)
+    plan = plan_replay(labels, is_changed, seed)
+    parts = [train.iloc[plan.positions].assign(weight=plan.weights), manifest[manifest["split"] == Split.VAL.value]]
     return Sample(
-        pd.concat([part for part in (*parts, val) if len(part)], ignore_index=True),
-        np.arange(len(changed) + len(replay.positions)) < len(changed),
-        fine_tuning_weights,
-        np.bincount(train["class_index"].to_numpy(dtype=np.int64), minlength=classes).astype(np.int64),
-        len(replay.positions),
+        pd.concat([part for part in parts if len(part)], ignore_index=True),
+        plan.changed,
+        plan.fine_tuning_weights,
+        np.bincount(labels, minlength=classes).astype(np.int64),
+        int((~plan.changed).sum()),
     )

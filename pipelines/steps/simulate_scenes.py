@@ -33,11 +33,15 @@ from pipelines.steps.ledger import open_ledger
 
 @dataclass(frozen=True)
 class Scene:
-    """One split: the training images as if they had no label, the labels that they have, and who judges."""
+    """One split: the training images as if they had no label, the labels that they have, and who judges.
+
+    ``rows`` are int64, those of the training, validation and test images among all.
+    """
 
     pool: Pool
     truth: NDArray[np.int64]
     judges: Judges
+    rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class LabelledEmbeddings:
     """All labelled images of a dataset version.
 
     Attributes:
+        image_ids: n ids.
         classes: k names.
         costs: float64 [k, k], of mistakes.
         embeddings: float32 [n, d]; NaN where an image could not be read.
@@ -54,6 +59,7 @@ class LabelledEmbeddings:
         key: 16 hex digits; other images, labels, shares or costs have another one.
     """
 
+    image_ids: tuple[str, ...]
     classes: tuple[str, ...]
     costs: NDArray[np.float64]
     embeddings: NDArray[np.float32]
@@ -85,7 +91,7 @@ class LabelledEmbeddings:
                 )
         pool = Pool.of(len(train), classes=self.classes, embeddings=self.embeddings[train], costs=self.costs)
         judges = Judges(self.embeddings[val], self.labels[val], self.embeddings[test], self.labels[test])
-        return Scene(pool, self.labels[train], judges)
+        return Scene(pool, self.labels[train], judges, (train, val, test))
 
 
 def labelled_embeddings(
@@ -120,6 +126,7 @@ def labelled_embeddings(
     shares = np.array(counts) / sum(counts)
     content = json.dumps([dataset.dataset_version, embedder.key, costs.tolist(), counts])
     return LabelledEmbeddings(
+        tuple(image_id for image_id, _ in items),
         classes,
         costs,
         embeddings_of(workspace, blobs, embedder, items, progress),
