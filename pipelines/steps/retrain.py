@@ -42,7 +42,7 @@ from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
 from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
 from pipelines.steps.train import TrainRequest, compute_device, train
 
-RETRAIN_FORMAT = 3
+RETRAIN_FORMAT = 4
 """Rises when the same changes would train to something else, so that old runs are not taken for new ones."""
 
 
