@@ -16,7 +16,13 @@ from scipy import stats
 
 from domain_models.calibration import softmax
 from domain_models.intervals import Interval
-from domain_models.linear_probe import LinearProbe, choose_linear_probe, macro_f1, validation_score
+from domain_models.linear_probe import (
+    PENALTIES_FROM_FEW_LABELS,
+    LinearProbe,
+    choose_linear_probe,
+    macro_f1,
+    validation_score,
+)
 from domain_models.selection.pool import UNLABELLED, Pool, Strategy
 from domain_models.two_stage import adjust_logits
 
@@ -141,6 +147,7 @@ def fitted(pool: Pool, judges: Judges, before: LinearProbe | None = None) -> Lin
         len(pool.classes),
         judges.val_embeddings,
         judges.val_labels,
+        penalties=PENALTIES_FROM_FEW_LABELS,
         strongest=np.inf if before is None else before.penalty,
         iterations=50,
     )

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from domain_models.linear_probe import (
-    PENALTIES,
+    PENALTIES_FROM_FEW_LABELS,
     LinearProbe,
     choose_linear_probe,
     fit_linear_probe,
@@ -26,8 +26,9 @@ def images(count: int, seed: int) -> Images:
     return features, labels
 
 
-def chosen(train: Images, val: Images, **settings: float) -> LinearProbe:
-    return choose_linear_probe(*train, np.ones(len(train[1])), 2, *val, **settings)
+def chosen(train: Images, val: Images, strongest: float = np.inf) -> LinearProbe:
+    penalties = PENALTIES_FROM_FEW_LABELS
+    return choose_linear_probe(*train, np.ones(len(train[1])), 2, *val, penalties=penalties, strongest=strongest)
 
 
 def test_few_labels_get_a_strong_penalty_and_many_a_weak_one() -> None:
@@ -44,7 +45,7 @@ def test_the_penalty_is_the_one_that_trying_all_of_them_finds() -> None:
     train, val = images(800, 4), images(600, 5)
     tried = {
         penalty: mean_nll(fit_linear_probe(*train, np.ones(800), 2, penalty=penalty).logits(val[0]), val[1])
-        for penalty in PENALTIES
+        for penalty in PENALTIES_FROM_FEW_LABELS
     }
     found = chosen(train, val)
     assert found.penalty == min(tried, key=lambda penalty: tried[penalty])
