@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import BadInput
+from data_contracts.progress import SilentProgress
 from data_contracts.workspace import Workspace
 from domain_models import retraining_learner
 from domain_models.label_curves import RETRAINING_GROWTH, label_counts, replayed
@@ -23,7 +24,7 @@ TINY = ("preprocessing.height=32", "preprocessing.width=32", "epochs=2", "cached
 SAID: list[str] = []
 
 
-class Listener:
+class Listener(SilentProgress):
     """Progress that keeps what is said."""
 
     def say(self, sentence: str) -> None:
@@ -34,9 +35,7 @@ def scene_of(folder: Path) -> tuple[LabelledEmbeddings, TrainingReplays]:
     workspace = Workspace(folder)
     dataset, manifest = load_dataset(workspace)
     data = labelled_embeddings(workspace, dataset, manifest)
-    replays = TrainingReplays(workspace, manifest, data.image_ids, TINY)
-    replays._progress = Listener()  # type: ignore[assignment]
-    return data, replays
+    return data, TrainingReplays(workspace, manifest, data.image_ids, TINY, Listener())
 
 
 def test_a_replay_trains_anew_when_labels_have_doubled_and_incrementally_in_between(
