@@ -28,11 +28,13 @@ class DecisionWeights:
         weights: float64 [k]; 1 for the most frequent class. ``None``: a mistake on any class counts the same.
         strength: s; ``None`` without weights.
         sentence: how it was chosen, for a model's card.
+        figures: (macro-F1, balanced accuracy) that predictions with these weights are expected to have.
     """
 
     weights: NDArray[np.float64] | None
     strength: float | None
     sentence: str
+    figures: tuple[float, float]
 
 
 def choose_decision_weights(
@@ -71,11 +73,12 @@ def choose_decision_weights(
     kept = figures[best] != figures[0]
     said = f"Second stage (logit adjustment): {in_words(*figures[0], *figures[best])}; "
     if not kept:
-        return DecisionWeights(None, None, said + "not kept.")
+        return DecisionWeights(None, None, said + "not kept.", figures[0])
     most = float(every[best].max())
     return DecisionWeights(
         every[best],
         ADJUSTMENTS[best],
         f"{said}kept (strength {ADJUSTMENTS[best]:g}): a mistake on the rarest class counts {most:.1f} times one on the"
         " most frequent when the class to predict is chosen; probabilities stay as they are.",
+        figures[best],
     )

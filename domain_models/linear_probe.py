@@ -5,7 +5,6 @@ Convex, so the result depends on nothing but the data; a few seconds for ten tho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,11 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from threadpoolctl import threadpool_limits
 
-PENALTIES = (1e-1, 1e-2, 1e-3)
-"""Strengths of the weight penalty that are tried, per standardised feature and image, in this order."""
-
-PENALTIES_FROM_FEW_LABELS = (10.0, 3.0, 1.0, 3e-1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
-"""The same where labels are few at first. A hundred images in a thousand dimensions can be told apart without error,
-and the classifier that does it is sure of everything; a strong penalty makes its probabilities true, and its most
-probable class the most frequent one, so that decisions have to be rebalanced."""
+PENALTIES = (10.0, 3.0, 1.0, 3e-1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
+"""Strengths of the weight penalty that are tried, per standardised feature and image, in this order. A hundred images
+in a thousand dimensions can be told apart without error, and the classifier that does it is sure of everything; a
+strong penalty makes its probabilities true, and its most probable class the most frequent one, so that decisions have
+to be rebalanced."""
 
 PENALTIES_AROUND = (10.0, 1.0, 1e-1, 1e-2)
 """As `PENALTIES`, on the distance from a classifier that is known; the largest moves little but the biases."""
@@ -115,7 +112,6 @@ def choose_linear_probe(
     *,
     prior: NDArray[np.float64] | None = None,
     around: LinearProbe | None = None,
-    penalties: Sequence[float] | None = None,
     strongest: float = np.inf,
     iterations: int = 100,
 ) -> LinearProbe:
@@ -134,14 +130,13 @@ def choose_linear_probe(
         val_labels: int64 [m].
         prior: as in :func:`fit_linear_probe`.
         around: as there.
-        penalties: to try instead, from the strongest on.
         strongest: no stronger penalty is tried.
         iterations: at most, of each fit.
     """
     offset = 0.0 if prior is None else prior
     best: LinearProbe | None = None
     least = np.inf
-    for penalty in penalties or (PENALTIES if around is None else PENALTIES_AROUND):
+    for penalty in PENALTIES if around is None else PENALTIES_AROUND:
         if penalty > strongest:
             continue
         probe = fit_linear_probe(

@@ -104,6 +104,8 @@ _FEW_TRAINING_IMAGES = 4000
 _VERY_FEW_TRAINING_IMAGES = 1500
 _FROZEN_OF_VERY_FEW = 4
 _VIEWS_OF_VERY_FEW = 4
+_UNEQUAL = 3.0
+"""Largest class over smallest, from which on decisions are rebalanced."""
 _SMALL_VALIDATION = 1000
 """Under so many validation images, triage thresholds are set on cross-fitted predictions where that is affordable."""
 
@@ -159,25 +161,26 @@ def _preprocessing(preset: Preset, facts: DataFacts) -> tuple[Preprocessing, lis
 
 def _quick(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[str]]:
     folds = 5 if facts.validation_count < _SMALL_VALIDATION else 0
-    config = base.model_copy(update={"epochs": 0, "probe_views": 2, "cross_fit_folds": folds})
+    config = base.model_copy(
+        update={"epochs": 0, "probe_views": 2, "cross_fit_folds": folds, "second_stage": _second_stage(facts)}
+    )
     sentences = [
         "Backbone tf_efficientnet_lite0 with its ImageNet weights stays as it is; only a linear classifier is fitted"
         " on its features (of each image and one augmented view), which is the cheapest choice.",
     ]
-    return config, sentences + _folds_sentence(folds, facts)
+    return config, sentences + _rebalancing_sentence(config) + _folds_sentence(folds, facts)
 
 
 def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[str]]:
     few = facts.train_count < _FEW_TRAINING_IMAGES
     # Three fold models cost about three trainings more: affordable where there are few images, and only there needed.
     folds = 3 if facts.validation_count < _SMALL_VALIDATION and few else 0
-    imbalanced = facts.imbalance >= 3
     config = base.model_copy(
         update={
             "cross_fit_folds": folds,
             "keep_batch_statistics": False,
             "learning_rate": 1e-3,
-            "second_stage": SecondStageKind.LOGIT_ADJUSTMENT if imbalanced else SecondStageKind.NONE,
+            "second_stage": _second_stage(facts),
             # A moving average over about one epoch: better than the last weights wherever the last steps are noisy.
             "average_decay": 1.0 - base.batch_size / max(20 * base.batch_size, facts.train_count),
             "mirrored_view": allowed_mirror(facts.augmentation) is not Mirror.NONE,
@@ -205,9 +208,7 @@ def _standard(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, l
             "The profile calls a mirrored image harmless: predictions look at each image and its mirror image, which"
             " takes twice the time (mirrored_view=false looks once)."
         )
-    if imbalanced:
-        sentences.append("The classes are unequal: the classifier is rebalanced afterwards if validation agrees.")
-    return config, sentences + _folds_sentence(folds, facts)
+    return config, sentences + _rebalancing_sentence(config) + _folds_sentence(folds, facts)
 
 
 def _best(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[str]]:
@@ -232,6 +233,16 @@ def _best(base: TrainingConfig, facts: DataFacts) -> tuple[TrainingConfig, list[
         f"Backbone tf_efficientnet_lite2 with its ImageNet weights, all of it fine-tuned for at most {epochs} epochs"
         " with MixUp, drop path and averaged weights: the slowest preset.",
     ]
+
+
+def _second_stage(facts: DataFacts) -> SecondStageKind:
+    return SecondStageKind.LOGIT_ADJUSTMENT if facts.imbalance >= _UNEQUAL else SecondStageKind.NONE
+
+
+def _rebalancing_sentence(config: TrainingConfig) -> list[str]:
+    if config.second_stage is SecondStageKind.NONE:
+        return []
+    return ["The classes are unequal: decisions are rebalanced afterwards if validation agrees."]
 
 
 def _folds_sentence(folds: int, facts: DataFacts) -> list[str]:

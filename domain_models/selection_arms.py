@@ -17,7 +17,6 @@ from scipy import stats
 from domain_models.calibration import softmax
 from domain_models.intervals import Interval
 from domain_models.linear_probe import (
-    PENALTIES_FROM_FEW_LABELS,
     LinearProbe,
     choose_linear_probe,
     macro_f1,
@@ -147,7 +146,6 @@ def fitted(pool: Pool, judges: Judges, before: LinearProbe | None = None) -> Lin
         len(pool.classes),
         judges.val_embeddings,
         judges.val_labels,
-        penalties=PENALTIES_FROM_FEW_LABELS,
         strongest=np.inf if before is None else before.penalty,
         iterations=50,
     )

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
+from domain_models.backbone_choice import untouched_is_better
 from domain_models.backbones import Classifier
 from domain_models.batches import AugmentedImages, Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
@@ -51,7 +52,6 @@ from domain_models.training_phases import (
     probe_state,
     probe_views,
     set_classifier,
-    untouched_is_better,
     view_features,
 )
 from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
@@ -108,6 +108,7 @@ class _Training:
 
     def run(self) -> TrainedModel:
         config = self.config
+        weighs = config.second_stage is SecondStageKind.LOGIT_ADJUSTMENT
         network = fresh_network(config, self.classes)
         if config.epochs > 0 and config.cached_views:
             self.views = self._compute_views(network)
@@ -115,7 +116,8 @@ class _Training:
         kept = tuned = self._fine_tune(network) if config.epochs > 0 else None
         if tuned and config.probe:
             before, after = self.probe["val_logits"].numpy(), self._val_logits(network)
-            better, sentence = untouched_is_better(before, after, self.data.val.labels)
+            counts = self.data.train.counts(self.classes) if weighs else None
+            better, sentence = untouched_is_better(before, after, self.data.val, counts, seed=config.seed)
             self.sentences.append(sentence)
             if better:
                 network, kept = fresh_network(config, self.classes), None
@@ -124,7 +126,6 @@ class _Training:
         if kept is None and self.all_features is not None:
             count = len(self.data.train)
             self.learned = self.all_features[0][:count], self.all_features[0][count:]
-        weighs = config.second_stage is SecondStageKind.LOGIT_ADJUSTMENT
         stays = weighs or config.second_stage is SecondStageKind.NONE
         strength = None if stays else self._second_stage(network)
         if self.activations is not None:

@@ -15,7 +15,6 @@ from data_contracts.progress import SILENT, Progress
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.batches import AugmentedImages
-from domain_models.calibration import calibrated_nll
 from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
@@ -117,27 +116,6 @@ def plain_features(
         for part in (data.train, data.val)
     )
     return train, val
-
-
-def untouched_is_better(
-    probe: NDArray[np.float32], tuned: NDArray[np.float32], labels: NDArray[np.int64]
-) -> tuple[bool, str]:
-    """Whether the untouched backbone predicts validation better than the fine-tuned one, and a sentence about it.
-
-    Judged by the calibrated log-loss and not by macro-F1, which rests on the few images of the rarest class, and
-    which the second stage changes afterwards.
-
-    Args:
-        probe: logits float32 [n, k] of the linear classifier on the untouched backbone.
-        tuned: logits float32 [n, k] of the fine-tuned network.
-        labels: int64 [n].
-    """
-    before, after = calibrated_nll(probe, labels), calibrated_nll(tuned, labels)
-    better = before < after
-    return better, (
-        f"Calibrated log-loss on validation: {before:.3f} with the untouched backbone, {after:.3f} fine-tuned; "
-        + ("the backbone stays untouched." if better else "fine-tuning is kept.")
-    )
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from scipy.special import logsumexp
 
 from domain_models.calibrators import CalibrationKind, fit_kind
 from domain_models.linear_probe import (
-    PENALTIES,
     LinearProbe,
     balanced_accuracy,
     class_frequency_prior,
@@ -28,6 +27,9 @@ from domain_models.training_config import SecondStageKind
 
 ADJUSTMENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 """Strengths of the shift against the class frequencies that are tried."""
+
+PENALTIES = (1e-1, 1e-2, 1e-3)
+"""Strengths of the penalty on a classifier that is fitted anew to learned features, or on its factors."""
 
 INDIFFERENCE = 0.01
 """Macro-F1 that is given for a better balanced accuracy."""

@@ -36,7 +36,7 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.learning_data import activation_cache, learning_data, with_sources
 from pipelines.steps.ledger import open_ledger
 
-RUN_FORMAT = 4
+RUN_FORMAT = 5
 """Rises when the same configuration would train to something else, so that old runs are not taken for new ones."""
 
 

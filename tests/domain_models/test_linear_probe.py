@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from domain_models.linear_probe import (
-    PENALTIES_FROM_FEW_LABELS,
+    PENALTIES,
     LinearProbe,
     choose_linear_probe,
     fit_linear_probe,
@@ -27,8 +27,7 @@ def images(count: int, seed: int) -> Images:
 
 
 def chosen(train: Images, val: Images, strongest: float = np.inf) -> LinearProbe:
-    penalties = PENALTIES_FROM_FEW_LABELS
-    return choose_linear_probe(*train, np.ones(len(train[1])), 2, *val, penalties=penalties, strongest=strongest)
+    return choose_linear_probe(*train, np.ones(len(train[1])), 2, *val, strongest=strongest)
 
 
 def test_few_labels_get_a_strong_penalty_and_many_a_weak_one() -> None:
@@ -45,7 +44,7 @@ def test_the_penalty_is_the_one_that_trying_all_of_them_finds() -> None:
     train, val = images(800, 4), images(600, 5)
     tried = {
         penalty: mean_nll(fit_linear_probe(*train, np.ones(800), 2, penalty=penalty).logits(val[0]), val[1])
-        for penalty in PENALTIES_FROM_FEW_LABELS
+        for penalty in PENALTIES
     }
     found = chosen(train, val)
     assert found.penalty == min(tried, key=lambda penalty: tried[penalty])

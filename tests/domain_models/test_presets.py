@@ -52,6 +52,12 @@ def test_it_looks_at_the_mirror_image_only_where_the_profile_allows_a_flip() -> 
     assert not any("mirror image" in sentence for sentence in others)
 
 
-def test_classes_of_one_size_are_not_rebalanced() -> None:
+@pytest.mark.parametrize("preset", [Preset.QUICK, Preset.STANDARD])
+def test_unequal_classes_are_rebalanced_and_equal_ones_are_not(preset: Preset) -> None:
+    config, sentences = choose(preset, facts(2000))
+    assert config.second_stage is SecondStageKind.LOGIT_ADJUSTMENT
+    assert any("rebalanced" in sentence for sentence in sentences)
     even = facts(2000).model_copy(update={"class_counts": {"a": 1000, "b": 1000}})
-    assert choose(Preset.STANDARD, even)[0].second_stage is SecondStageKind.NONE
+    config, sentences = choose(preset, even)
+    assert config.second_stage is SecondStageKind.NONE
+    assert not any("rebalanced" in sentence for sentence in sentences)

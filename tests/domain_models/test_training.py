@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from data_contracts.errors import IntegrityError
+from domain_models import linear_probe
 from domain_models.calibration import calibrated_nll
 from domain_models.checkpoints import load_checkpoint
 from domain_models.inference import ImageRows, predict_logits
@@ -131,8 +132,11 @@ def test_the_probe_alone_leaves_the_backbone_as_it_is(tmp_path: Path) -> None:
     assert model.cross_fit.logits.shape == (84, 3)
 
 
-def test_cross_fitted_predictions_come_from_models_that_did_not_see_the_image(tmp_path: Path) -> None:
-    # Labels by chance: only a model that saw an image could know them.
+def test_cross_fitted_predictions_come_from_models_that_did_not_see_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Labels by chance: only a model that saw an image could know them, if validation did not forbid it to learn them.
+    monkeypatch.setattr(linear_probe, "PENALTIES", (1e-3,))
     data = small_data()
     chance = np.random.default_rng(5)
     scrambled = TrainingData(
