@@ -102,6 +102,18 @@ class DecisionCosts(BaseModel):
             table = np.where(meant[None], table[:, :, None], np.inf).min(axis=1)
         return cheapest(probabilities, np.where(np.isfinite(table), table, np.finfo(np.float32).max))
 
+    def lead(self, probabilities: Floats) -> Floats:
+        """How much less the predicted class is expected to cost than the next, float64 [n]; near 0 it is a toss-up.
+
+        With equal costs it is the lead of the most probable class over the second, in probability.
+
+        Args:
+            probabilities: float64 [n, k], calibrated.
+        """
+        expected = -probabilities if self.table is None else probabilities @ np.asarray(self.table)
+        ranked = np.sort(expected, axis=1)
+        return np.asarray(ranked[:, 1] - ranked[:, 0])
+
 
 EQUAL_COSTS = DecisionCosts()
 """Every mistake counts the same: the most probable class is predicted."""

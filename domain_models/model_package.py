@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
-from data_contracts.errors import BadInput, IntegrityError, NotFound, Refused
+from data_contracts.errors import BadInput, IntegrityError, NotFound
 from data_contracts.workspace import write_atomically
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier
 from domain_models.calibrators import Calibration
 from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
+from domain_models.graph import write_graph
 from domain_models.preprocessing import Preprocessing
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.json"
 ONNX_FILE = "model.onnx"
-ONNX_INPUT = "images"
-ONNX_OUTPUT = "logits"
-ONNX_TOLERANCE = 1e-3
-"""Largest difference of a logit, relative to the largest logit of the batch, between torch and ONNX Runtime."""
 
 
 class RetrainedFrom(BaseModel):
@@ -96,8 +91,8 @@ def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bo
         folder: made if needed; files of an earlier, unfinished attempt are replaced.
         network: the trained network, moved to the CPU and put in evaluation mode.
         card: describes it.
-        onnx: also write the ONNX graph (float32 [n, 3, H, W] ``images`` to [n, k] ``logits``, n free), after checking
-            that ONNX Runtime agrees with torch for one image and for several.
+        onnx: also write the ONNX graph (:func:`domain_models.graph.write_graph`), after checking that ONNX Runtime
+            agrees with torch for one image and for several.
 
     Returns:
         The folder.
@@ -115,7 +110,7 @@ def save_package(folder: Path, network: Classifier, card: ModelCard, *, onnx: bo
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
     temporary.replace(folder / WEIGHTS_FILE)
     if onnx:
-        export_onnx(folder / ONNX_FILE, network, card.preprocessing)
+        write_graph(folder / ONNX_FILE, network, card.preprocessing)
     write_atomically(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return folder
 
@@ -159,53 +154,3 @@ def load_package(folder: Path, device: str = "cpu") -> tuple[Classifier, ModelCa
         ) from None
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval(), card
-
-
-def export_onnx(path: Path, network: nn.Module, spec: Preprocessing) -> float:
-    """Write the ONNX graph, whole or not at all, and return the largest difference from torch (in logits).
-
-    Raises:
-        Refused: ONNX Runtime disagrees with torch at batch 1 or batch 3 by more than `ONNX_TOLERANCE`.
-    """
-    temporary = path.with_name(f".{path.name}")
-    example = torch.zeros((2, 3, spec.height, spec.width))
-    with warnings.catch_warnings():
-        # The TorchScript exporter writes one self-contained file in one second; its successor takes sixteen, splits
-        # the weights off, and prints to stdout. Its deprecation is known.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-            (example,),
-            str(temporary),
-            input_names=[ONNX_INPUT],
-            output_names=[ONNX_OUTPUT],
-            dynamic_axes={ONNX_INPUT: {0: "n"}, ONNX_OUTPUT: {0: "n"}},
-            dynamo=False,
-        )
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    difference, relative = _onnx_difference(temporary, network, spec)
-    if not relative <= ONNX_TOLERANCE:
-        temporary.unlink()
-        raise Refused(
-            f"The ONNX graph differs from the network by {difference:.2g} in a logit ({relative:.2g} of the largest).",
-            remedy="Train with another backbone, or save the model without ONNX.",
-        )
-    temporary.replace(path)
-    return difference
-
-
-def _onnx_difference(path: Path, network: nn.Module, spec: Preprocessing) -> tuple[float, float]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    chance = np.random.default_rng(0)
-    worst, worst_relative = 0.0, 0.0
-    for n in (1, 3):
-        images = chance.normal(size=(n, 3, spec.height, spec.width)).astype(np.float32)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(images)).numpy()
-        got = session.run(None, {ONNX_INPUT: images})[0]
-        difference = float(np.abs(got - expected).max())
-        worst = max(worst, difference)
-        worst_relative = max(worst_relative, difference / max(1.0, float(np.abs(expected).max())))
-    return worst, worst_relative

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import BadInput
-from domain_models.model_package import ONNX_FILE, ONNX_INPUT, ModelCard, load_package
+from domain_models.compute import Compute, Threads
+from domain_models.export.kinds import Precision
+from domain_models.graph import NORMALISED_INPUT
+from domain_models.model_package import ONNX_FILE, ModelCard, load_package
+from domain_models.openvino_toolkit import load_openvino
 from domain_models.preprocessing import normalise
-
-Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""uint8 [n, H, W, C] prepared pixels to float32 [n, k] logits (before the temperature)."""
+from domain_models.second_look import SecondLook, looking_twice
 
 
 class Runtime(StrEnum):
@@ -25,6 +31,30 @@ class Runtime(StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     OPENVINO = "openvino"
+
+
+@dataclass(frozen=True)
+class Computable:
+    """Something that a runtime can open.
+
+    Attributes:
+        runtime: never ``auto``.
+        source: the package's folder for torch, else the graph's file.
+        precision: of weights and arithmetic.
+        exported: whether it is an artefact that passed the parity gate, and not the package itself.
+        second_look: which images the same graph computes again in 32-bit floats.
+    """
+
+    runtime: Runtime
+    source: Path
+    precision: Precision = Precision.FP32
+    exported: bool = False
+    second_look: SecondLook | None = None
+
+    @property
+    def name(self) -> str:
+        """How folders, reports and people call it: ``openvino-bf16``; the package itself is just ``openvino``."""
+        return f"{self.runtime.value}-{self.precision.value}" if self.exported else self.runtime.value
 
 
 def resolve_runtime(name: str, package: Path) -> Runtime:
@@ -55,29 +85,49 @@ def resolve_runtime(name: str, package: Path) -> Runtime:
     return runtime
 
 
-def open_runtime(runtime: Runtime, package: Path, card: ModelCard) -> Compute:
-    """Load a package into a runtime.
+def packaged(runtime: Runtime, package: Path) -> Computable:
+    """The package itself in a runtime, in 32-bit floats."""
+    return Computable(runtime, package if runtime is Runtime.TORCH else package / ONNX_FILE)
 
-    All runtimes compute in 32-bit floats: OpenVINO would otherwise pick bf16 on some processors without a word, and
-    decisions near a threshold would depend on the machine.
+
+def open_runtime(runtime: Runtime, package: Path, card: ModelCard) -> Compute:
+    """Load a package into a runtime, for one batch at a time; see :func:`open_computable`.
 
     Args:
         runtime: anything but ``auto``; see :func:`resolve_runtime`.
         package: folder of the model package.
         card: its card, for the preprocessing.
     """
-    return _OPENERS[runtime](package, card)
+    return open_computable(packaged(runtime, package), card)
 
 
-def _torch(package: Path, card: ModelCard) -> Compute:
+def open_computable(item: Computable, card: ModelCard, threads: Threads | None = None) -> Compute:
+    """Load a package or an artefact into its runtime.
+
+    The precision is never left to the runtime: OpenVINO would pick bf16 on some processors without a word, and
+    decisions near a threshold would depend on the machine.
+
+    Args:
+        item: what to open.
+        card: of the model, for the preprocessing.
+        threads: how to share cores; without it one batch has all that the runtime likes.
+    """
+    return _OPENERS[item.runtime](item, card, threads)
+
+
+def _torch(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
     import torch
 
     from domain_models.preprocessing import to_tensor
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, _ = load_package(package, device=device)
+    network, _ = load_package(item.source, device=device)
+    mine = threading.local()
 
     def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if threads is not None and not hasattr(mine, "told"):  # the number of threads is each calling thread's own
+            torch.set_num_threads(threads.of_each)
+            mine.told = True
         with torch.inference_mode():
             logits: NDArray[np.float32] = network(to_tensor(batch, card.preprocessing).to(device)).float().cpu().numpy()
         return logits
@@ -85,33 +135,57 @@ def _torch(package: Path, card: ModelCard) -> Compute:
     return compute
 
 
-def _onnx(package: Path, card: ModelCard) -> Compute:
+def _onnx(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(package / ONNX_FILE), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads.of_each
+    session = onnxruntime.InferenceSession(str(item.source), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
 
     def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = np.ascontiguousarray(normalise(batch, card.preprocessing))
-        return np.asarray(session.run(None, {ONNX_INPUT: pixels})[0], dtype=np.float32)
+        return np.asarray(session.run(None, {name: _as_input(name, batch, card)})[0], dtype=np.float32)
 
     return compute
 
 
-def _openvino(package: Path, card: ModelCard) -> Compute:
-    import openvino
+def _openvino(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
+    hint = "bf16" if item.precision is Precision.BF16 else "f32"
+    compute = _openvino_compute(item, card, threads, hint)
+    if item.second_look is None:
+        return compute
+    return looking_twice(compute, _openvino_compute(item, card, threads, "f32"), card, item.second_look)
 
-    core = openvino.Core()
-    model = core.compile_model(str(package / ONNX_FILE), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    output = model.output(0)
+
+def _openvino_compute(item: Computable, card: ModelCard, threads: Threads | None, hint: str) -> Compute:
+    wanted: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
+    if threads is not None:
+        wanted |= {"NUM_STREAMS": threads.at_once, "INFERENCE_NUM_THREADS": threads.cores}
+    model = load_openvino().Core().compile_model(str(item.source), "CPU", wanted)
+    name = model.input(0).any_name
+    free: SimpleQueue[Any] = SimpleQueue()  # a request computes one batch at a time
+    for _ in range(1 if threads is None else threads.at_once):
+        free.put(model.create_infer_request())
 
     def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = np.ascontiguousarray(normalise(batch, card.preprocessing))
-        return np.array(model({0: pixels})[output], dtype=np.float32)
+        pixels = _as_input(name, batch, card)
+        request = free.get()
+        try:
+            request.infer([pixels], share_inputs=True)
+            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+        finally:
+            free.put(request)
 
     return compute
 
 
-_OPENERS: dict[Runtime, Callable[[Path, ModelCard], Compute]] = {
+def _as_input(name: str, batch: NDArray[np.uint8], card: ModelCard) -> NDArray[Any]:
+    pixels = np.ascontiguousarray(batch)
+    return np.ascontiguousarray(normalise(pixels, card.preprocessing)) if name == NORMALISED_INPUT else pixels
+
+
+_OPENERS: dict[Runtime, Callable[[Computable, ModelCard, Threads | None], Compute]] = {
     Runtime.TORCH: _torch,
     Runtime.ONNX: _onnx,
     Runtime.OPENVINO: _openvino,

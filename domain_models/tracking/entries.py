@@ -13,9 +13,13 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MODEL_NAME = "tailsight"
 RUN_KEY = "tailsight.run_key"
 PACKAGE = "tailsight.package"
 PACKAGE_SHA256 = "tailsight.package_sha256"
+ATTACHED = "tailsight.attached."
+"""How the tags begin that hold the content hashes of what is attached to a version."""
+
 OWN_TAGS = frozenset({RUN_KEY, PACKAGE, PACKAGE_SHA256})
 
 _BATCH = 100  # MLflow refuses more parameters or tags in one call
@@ -51,7 +55,9 @@ def describe(entity: Any, run: Any, aliases: Mapping[str, Sequence[str]]) -> Mod
         aliases=tuple(sorted(aliases.get(str(entity.version), []))),
         metrics=dict(run.data.metrics),
         params=dict(run.data.params),
-        tags={name: value for name, value in entity.tags.items() if name not in OWN_TAGS},
+        tags={
+            name: value for name, value in entity.tags.items() if name not in OWN_TAGS and not name.startswith(ATTACHED)
+        },
         package_sha256=entity.tags[PACKAGE_SHA256],
     )
 

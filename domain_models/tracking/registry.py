@@ -15,7 +15,9 @@ from filelock import Timeout
 from data_contracts.errors import IntegrityError, NotFound
 from data_contracts.vocabulary import Alias
 from domain_models.tracking import artifacts as files
+from domain_models.tracking import attachments
 from domain_models.tracking.entries import (
+    MODEL_NAME,
     OWN_TAGS,
     PACKAGE,
     PACKAGE_SHA256,
@@ -30,7 +32,6 @@ from domain_models.tracking.store import ARTIFACTS_FOLDER, busy, ensure_store, l
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MODEL_NAME = "tailsight"
 EXPERIMENT_NAME = "tailsight"
 _VALID_RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
@@ -223,16 +224,21 @@ class Registry:
         log_figures(self._client, self._entity(version).run_id, now, {}, metrics, {})
 
     def attach(self, version: str, item: Path) -> None:
-        """Keep a further file or folder (a report) beside a version's package; replaces one of the same name.
+        """Keep a further file or folder (a report, an exported graph) beside a version's package.
+
+        One of the same name is replaced. Its content hash is kept with the version, for :meth:`attached`.
 
         Raises:
             NotFound: there is no such version or file.
         """
-        folder = self._folder / self._entity(version).tags[PACKAGE]
-        if not item.exists() or item.name == folder.name:
-            raise NotFound(f"There is nothing to attach at {item}.")
+        package = self._folder / self._entity(version).tags[PACKAGE]
         with self._locked():
-            files.copy_whole(item, folder.parent / item.name)
+            attachments.attach(self._client, version, package, item)
+
+    def attached(self, version: str, prefix: str) -> dict[str, Path]:
+        """What was attached to a version under names that begin so; errors as of :meth:`package`."""
+        tags = self._entity(version).tags
+        return attachments.attached(version, tags, self._folder / tags[PACKAGE], prefix)
 
     def _run(self, run_key: str) -> Any:
         experiment = self._client.get_experiment_by_name(EXPERIMENT_NAME)

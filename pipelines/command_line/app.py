@@ -13,6 +13,7 @@ from data_contracts.workspace import Workspace
 from pipelines.command_line import (
     verbs_data,
     verbs_decisions,
+    verbs_export,
     verbs_labels,
     verbs_model,
     verbs_production,
@@ -51,6 +52,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "rollback": (verbs_model.rollback, "Restore the previous champion."),
     "models": (verbs_model.models, "List the registered models."),
     "score": (verbs_production.score, "Score a batch of files, with triage."),
+    "export": (verbs_export.export, "A model for another runtime or precision, by the parity gate."),
     "queue": (verbs_queue.queue, "Build a review round."),
     "simulate": (verbs_studies.simulate, "How many labels each strategy would have needed."),
     "backbones": (verbs_studies.backbones, "What backbones cost on this machine, and what they give."),

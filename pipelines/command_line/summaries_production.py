@@ -18,6 +18,7 @@ def summarise_score(report: Mapping[str, Any], console: Console) -> None:
 
     again = " (scored before; nothing was computed twice)" if report["reused"] else ""
     say(f"Scored {report['rows']:,} files with model version {report['model_version']}{again}: {report['out']}")
+    say(f"Computed by {report['computed_by']}")
     for remark in report["remarks"]:
         say(remark)
     if report["errors"]:

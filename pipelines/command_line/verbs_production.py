@@ -19,8 +19,13 @@ def score(
         str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model.")
     ] = "champion",
     runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino", help="What computes.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="auto|fp32|bf16|int8|…", help="auto: what was exported last for OpenVINO, else fp32.")
+    ] = "auto",
     engine: Annotated[str, typer.Option(metavar="local", help="Where it runs.")] = "local",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Images computed at once.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Images computed at once. Default: measured on this machine.")
+    ] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Score files: one row each, with triage; killed, the same command goes on where it stopped."""
@@ -34,6 +39,7 @@ def score(
         "out": absolute(out),
         "model": model,
         "runtime": runtime,
+        "precision": precision,
         "batch_size": batch_size,
     }
     outcome = run_verb(Job.SCORE, {AssetName.BATCH_SCORES: config}, batch=batch_key(workspace, str(config["images"])))

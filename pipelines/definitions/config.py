@@ -87,7 +87,8 @@ class ScoreConfig(dg.Config):
     out: str
     model: str = "champion"
     runtime: str = "auto"
-    batch_size: int = 64
+    precision: str = "auto"
+    batch_size: int | None = None
 
 
 class QueueConfig(dg.Config):
@@ -118,6 +119,18 @@ class BackbonesConfig(dg.Config):
 
     backbones: list[str] = Field(default_factory=list)
     weights: str = "auto"
+    seed: int = 0
+
+
+class ExportConfig(dg.Config):
+    """Which model (none: the champion, else the candidate) becomes which artefact; ``out``: a folder for a copy."""
+
+    format: str
+    precision: str = "fp32"
+    model: str | None = None
+    out: str | None = None
+    calibration_count: int = 300
+    agreement: float | None = None
     seed: int = 0
 
 

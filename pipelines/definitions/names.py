@@ -25,6 +25,7 @@ class Job(StrEnum):
     SIMULATE = "simulate"
     BACKBONES = "backbones"
     PRETRAIN = "pretrain"
+    EXPORT = "export"
 
 
 class AssetName(StrEnum):
@@ -58,6 +59,9 @@ BACKBONES_NODE = "measure_backbones"
 PRETRAIN_NODE = "pretrain_backbone"
 """The op of the job ``pretrain``."""
 
+EXPORT_NODE = "export_model"
+"""The op of the job ``export``."""
+
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
 
@@ -81,6 +85,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.SIMULATE: (SIMULATE_NODE,),
     Job.BACKBONES: (BACKBONES_NODE,),
     Job.PRETRAIN: (PRETRAIN_NODE,),
+    Job.EXPORT: (EXPORT_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

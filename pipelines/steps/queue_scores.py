@@ -66,7 +66,7 @@ def finished_scores(workspace: Workspace, model_version: str) -> list[Path]:
     """The finished score file of every batch of the workspace that this model has scored, by batch name."""
     found: dict[str, Path] = {}
     for path in sorted(workspace.scores.glob("*/*/scores.parquet")):
-        if path.parent.name.rpartition("-")[0] == model_version:
+        if path.parent.name.partition("-")[0] == model_version:
             found.setdefault(path.parent.parent.name, path)
     return list(found.values())
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput
-from data_contracts.ledger.taxonomies import current_taxonomy
-from data_contracts.progress import SILENT, Progress, Step
+from data_contracts.progress import SILENT, Progress
 from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias, Decision
 from data_contracts.workspace import Workspace, write_atomically
-from domain_models.model_package import ModelCard, read_card
-from domain_models.runtimes import Compute, open_runtime, resolve_runtime
-from pipelines.steps.decisions import Decider
-from pipelines.steps.ledger import open_ledger
-from pipelines.steps.model_classes import ClassesToday, classes_today
-from pipelines.steps.registry import open_registry, resolve_model
-from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, batch_name, prepared_batches
+from domain_models.compute import Threads
+from pipelines.steps.score_files import BatchFile, ComputedBatch, batch_files, batch_name, computed_batches
+from pipelines.steps.score_model import AUTO, ScoringModel, scoring_model
 from pipelines.steps.score_names import ModelWords, counts_of, keep_words, tables_of, write_told
 from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole, require_writable
 
@@ -43,14 +37,16 @@ class ScoreRequest(BaseModel):
     images: str
     out: Path
     model: str = Alias.CHAMPION.value
-    runtime: str = "auto"
-    batch_size: int = Field(default=64, ge=1, le=4096)
+    runtime: str = AUTO
+    precision: str = AUTO
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
 
 
 class ScoreReport(BaseModel):
     """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images.
 
-    ``remarks`` say where the classes have changed since the model was trained.
+    ``computed_by`` says what computed, with which numbers; ``remarks`` say where the classes have changed since the
+    model was trained.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +55,7 @@ class ScoreReport(BaseModel):
     batch: str
     model_version: str
     runtime: str
+    computed_by: str
     rows: int
     errors: int
     automatic: int
@@ -75,16 +72,6 @@ class ScoreReport(BaseModel):
     resumed_rows: int
     seconds: float
     images_per_second: float | None
-
-
-@dataclass(frozen=True)
-class _Model:
-    version: str
-    runtime: str
-    card: ModelCard
-    decider: Decider
-    today: ClassesToday
-    load: Callable[[], Compute]
 
 
 def batch_key(workspace: Workspace, images: str) -> str:
@@ -124,8 +111,8 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     require_writable(request.out)
     files = batch_files(request.images, ignore=[workspace.folder])
     batch = batch_name(request.images, files)
-    model = _model(workspace, request)
-    folder = workspace.scores / batch / f"{model.version}-{model.runtime}"
+    model = scoring_model(workspace, request.model, request.runtime, request.precision)
+    folder = workspace.scores / batch / model.key
     finished, counts_file = folder / "scores.parquet", folder / "counts.json"
     with workspace.lock(f"score-{batch}"):
         reused = finished.is_file() and counts_file.is_file()
@@ -134,7 +121,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
             parts = Parts(folder / "parts", rows=len(files), size=ROWS_PER_PART, classes=model.card.classes)
             missing = parts.missing()
             resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
-            _compute_parts(files, parts, missing, model, request.batch_size, progress)
+            _compute_parts(workspace, files, parts, missing, model, request.batch_size, progress)
             write_atomically(counts_file, json.dumps(counts_of(parts.tables())))
             parts.merge(finished)
             parts.remove()
@@ -153,6 +140,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
         batch=batch,
         model_version=model.version,
         runtime=model.runtime,
+        computed_by=model.described(),
         **counts,
         share_automatic=counts["automatic"] / counts["rows"],
         expected_error=rule.expected_error,
@@ -167,61 +155,53 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     )
 
 
-def _model(workspace: Workspace, request: ScoreRequest) -> _Model:
-    with open_registry(workspace) as registry:
-        version = resolve_model(registry, request.model)
-        package = registry.package(version)
-    card = read_card(package)
-    runtime = resolve_runtime(request.runtime, package)
-    with open_ledger(workspace) as ledger:
-        today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
-    return _Model(
-        version=version,
-        runtime=runtime.value,
-        card=card,
-        decider=Decider.from_card(card),
-        today=today,
-        load=lambda: open_runtime(runtime, package, card),
-    )
-
-
 def _compute_parts(
+    workspace: Workspace,
     files: Sequence[BatchFile],
     parts: Parts,
     missing: Sequence[int],
-    model: _Model,
-    batch_size: int,
+    model: ScoringModel,
+    batch_size: int | None,
     progress: Progress,
 ) -> None:
     if not missing:
         return
-    with progress.step("Loading the model"):
-        compute = model.load()
+    cores = read_settings().processes
     spans = parts.spans()
+    with progress.step("Loading the model"):
+        setting = model.throughput(workspace, sum(len(spans[part]) for part in missing), cores)
+        compute = model.open(Threads(cores, setting.at_once))
+    size = batch_size or setting.batch
     batches = [
-        (part, files[start : min(start + batch_size, span.stop)])
+        (part, files[start : min(start + size, span.stop)])
         for part in missing
         for span in [spans[part]]
-        for start in range(span.start, span.stop, batch_size)
+        for start in range(span.start, span.stop, size)
     ]
-    prepared = prepared_batches(
-        (batch for _, batch in batches), model.card.preprocessing, threads=read_settings().processes
-    )
-    with progress.step("Scoring", total=len(files)) as step, closing(prepared):
+    computed = computed_batches((batch for _, batch in batches), model.card.preprocessing, compute, threads=cores)
+    with progress.step("Scoring", total=len(files)) as step, closing(computed):
         step.advance(len(files) - sum(len(spans[part]) for part in missing))
-        rows: list[dict[str, Any]] = []
-        for (part, _), batch in zip(batches, prepared, strict=True):
-            rows += _rows(batch, compute, model, step)
-            if len(rows) == len(spans[part]):
-                parts.write(part, pd.DataFrame(rows, columns=parts.schema.names))
-                rows = []
+        waiting: list[ComputedBatch] = []
+        for (part, _), batch in zip(batches, computed, strict=True):
+            waiting.append(batch)
+            step.advance(len(batch.files))
+            if sum(len(one.files) for one in waiting) == len(spans[part]):
+                parts.write(part, score_frame(waiting, model, parts.schema.names))
+                waiting = []
 
 
-def _rows(batch: Sequence[PreparedFile], compute: Compute, model: _Model, step: Step) -> list[dict[str, Any]]:
-    readable = [item.pixels for item in batch if item.pixels is not None]
-    decided = iter(model.decider.decide(compute(np.stack(readable))) if readable else [])
+def score_frame(batches: Sequence[ComputedBatch], model: ScoringModel, columns: Sequence[str]) -> pd.DataFrame:
+    """Rows of a score table, one for each file, in order; a file without pixels has its error instead of a prediction.
+
+    Args:
+        batches: what was computed.
+        model: whose calibration, costs and triage rule decide.
+        columns: of the table.
+    """
+    logits = [batch.logits for batch in batches if batch.logits is not None]
+    decided = iter(model.decider.decide(np.concatenate(logits)) if logits else [])
     rows = []
-    for item in batch:
+    for item in (item for batch in batches for item in batch.files):
         row: dict[str, Any] = {
             "path": str(item.file.path),
             "image_id": item.image_id,
@@ -229,14 +209,13 @@ def _rows(batch: Sequence[PreparedFile], compute: Compute, model: _Model, step: 
             "model_version": model.version,
             "error": item.error,
         }
-        if item.pixels is not None:
+        if item.error is None:
             one = next(decided)
             row |= {name: getattr(one, name) for name in ("predicted", "confidence", "margin", "entropy")}
             row |= {"conformal_set": one.conformal_set, "decision": one.decision, "reason": one.reason}
             row |= _columns(one.probabilities, model.card.classes)
         rows.append(row)
-    step.advance(len(batch))
-    return rows
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def _columns(probabilities: NDArray[np.float64], classes: Sequence[str]) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""The files of a batch, and the bounded pipeline that decodes them while the model computes."""
+"""The files of a batch, and the bounded pipeline that decodes and computes them on all cores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from data_contracts.blobs import image_id_of
 from data_contracts.errors import BadInput, TailsightError
+from domain_models.compute import Compute
 from domain_models.preprocessing import Preprocessing, prepare
 
 BATCHES_AHEAD = 3
-"""Batches decoded ahead of the one being computed: enough to hide decoding, little enough to bound memory."""
+"""Batches under way for each thread: enough that none waits for the next, little enough to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +79,46 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
     return sorted(files, key=lambda file: str(file.path))
 
 
-def prepared_batches(
-    batches: Iterable[Sequence[BatchFile]], spec: Preprocessing, *, threads: int
-) -> Generator[list[PreparedFile], None, None]:
-    """Batches in order, decoded by ``threads`` threads while the caller computes; a few lie in memory at most."""
-    waiting: deque[list[Future[PreparedFile]]] = deque()
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
+@dataclass(frozen=True)
+class ComputedBatch:
+    """Files and what the model says of those that could be read.
+
+    Attributes:
+        files: without their pixels.
+        logits: float32 [readable files, k], in the order of the files.
+    """
+
+    files: list[PreparedFile]
+    logits: NDArray[np.float32] | None
+
+
+def computed_batches(
+    batches: Iterable[Sequence[BatchFile]], spec: Preprocessing, compute: Compute, *, threads: int
+) -> Generator[ComputedBatch, None, None]:
+    """Batches in order, each decoded, prepared and computed by one of ``threads`` threads.
+
+    A thread that decodes and then computes never waits for another one, so all cores are busy to the end, whichever
+    of the two takes longer; memory holds a few batches whatever their number.
+    """
+
+    def work(batch: Sequence[BatchFile]) -> ComputedBatch:
+        prepared = [prepare_one(file, spec) for file in batch]
+        readable = [item.pixels for item in prepared if item.pixels is not None]  # those without an error
+        logits = compute(np.stack(readable)) if readable else None
+        return ComputedBatch([replace(item, pixels=None) for item in prepared], logits)
+
+    waiting: deque[Future[ComputedBatch]] = deque()
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="score") as pool:
         try:
             for batch in batches:
-                waiting.append([pool.submit(prepare_one, file, spec) for file in batch])
-                if len(waiting) > BATCHES_AHEAD:
-                    yield [future.result() for future in waiting.popleft()]
+                waiting.append(pool.submit(work, batch))
+                if len(waiting) > threads * BATCHES_AHEAD:
+                    yield waiting.popleft().result()
             while waiting:
-                yield [future.result() for future in waiting.popleft()]
+                yield waiting.popleft().result()
         finally:
-            for futures in waiting:
-                for future in futures:
-                    future.cancel()
+            for future in waiting:
+                future.cancel()
 
 
 def prepare_one(file: BatchFile, spec: Preprocessing) -> PreparedFile:

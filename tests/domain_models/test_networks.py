@@ -15,6 +15,7 @@ from domain_models.attention import AttentionKind
 from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.bundled_weights import BUNDLED_PACKAGES, read_bundled_weights
 from domain_models.explanations import class_activation
+from domain_models.graph import GRAPH_INPUT
 from domain_models.heads import HeadKind
 from domain_models.inference import predict_logits
 from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, load_package, save_package
@@ -123,11 +124,9 @@ def test_the_onnx_graph_takes_any_batch_and_agrees_with_torch(tmp_path: Path, he
     network, card = package(tmp_path, head)
     session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
     for n in (1, 2, 7):
-        images = torch.randn(n, 3, card.preprocessing.height, card.preprocessing.width)
-        with torch.inference_mode():
-            expected = network(images).numpy()
-        got = session.run(None, {"images": images.numpy()})[0]
-        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+        pixels = np.random.default_rng(n).integers(0, 256, (n, 48, 64, 1), dtype=np.uint8)
+        got = session.run(None, {GRAPH_INPUT: pixels})[0]
+        np.testing.assert_allclose(got, predict_logits(network, pixels, card.preprocessing), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "coatnet_pico_rw_224"])
@@ -138,12 +137,11 @@ def test_a_transformer_is_built_for_the_size_of_the_images(tmp_path: Path, backb
     spec = Preprocessing(height=64, width=96, channels=1)
     card = ModelCard(architecture=network.architecture, classes=("a", "b", "c"), preprocessing=spec, temperature=1.0)
     save_package(tmp_path, network, card)
-    images = torch.randn(3, 3, 64, 96)
-    with torch.inference_mode():
-        expected = network(images).numpy()
-        np.testing.assert_allclose(load_package(tmp_path)[0](images).numpy(), expected, rtol=1e-4, atol=1e-4)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 1), dtype=np.uint8)
+    expected = predict_logits(network, pixels, spec)
+    np.testing.assert_allclose(predict_logits(load_package(tmp_path)[0], pixels, spec), expected, rtol=1e-4, atol=1e-4)
     session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(session.run(None, {GRAPH_INPUT: pixels})[0], expected, rtol=1e-3, atol=1e-3)
     if backbone.startswith("swin"):  # its maps have the channels last
         pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 1), dtype=np.uint8)
         heat = class_activation(network, pictures, np.array([0, 1]), spec)
@@ -194,10 +192,9 @@ def test_a_shufflenet_is_packaged_and_exported_like_any_other(tmp_path: Path) ->
     network, card = package(tmp_path, backbone="shufflenet_v2_x0_5")
     session = onnxruntime.InferenceSession(str(tmp_path / ONNX_FILE), providers=["CPUExecutionProvider"])
     for n in (1, 3):
-        images = torch.randn(n, 3, card.preprocessing.height, card.preprocessing.width)
-        with torch.inference_mode():
-            expected = load_package(tmp_path)[0](images).numpy()
-        np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+        pixels = np.random.default_rng(n).integers(0, 256, (n, 48, 64, 1), dtype=np.uint8)
+        expected = predict_logits(load_package(tmp_path)[0], pixels, card.preprocessing)
+        np.testing.assert_allclose(session.run(None, {GRAPH_INPUT: pixels})[0], expected, rtol=1e-3, atol=1e-3)
     assert [channels for _, channels in network.stages] == [24, 48, 96, 192]
 
 

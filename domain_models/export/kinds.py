@@ -1,0 +1,85 @@
+"""What an artefact can be: its format, its precision, and which toolkit writes it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.util import find_spec
+
+from data_contracts.errors import BadInput
+
+
+class ExportFormat(StrEnum):
+    """Whose file format an artefact has."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    LITERT = "litert"
+    COREML = "coreml"
+
+
+class Precision(StrEnum):
+    """With which numbers an artefact stores its weights, and computes where the machine can.
+
+    ``int8`` measures the range of every activation on calibration images beforehand, ``int8-dynamic`` measures it
+    anew in every batch and needs no images.
+    """
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+
+
+POSSIBLE: dict[ExportFormat, tuple[Precision, ...]] = {
+    ExportFormat.ONNX: tuple(Precision),
+    ExportFormat.OPENVINO: (Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8),
+}
+"""What can be written and held to the gate here."""
+
+_ELSEWHERE = {
+    ExportFormat.TENSORRT: ("tensorrt", "TensorRT compiles for one NVIDIA GPU, on the machine that has it"),
+    ExportFormat.LITERT: ("litert_torch", "LiteRT is converted from torch by a toolkit of its own"),
+    ExportFormat.COREML: ("coremltools", "Core ML models compute on Apple machines only"),
+}
+"""Formats that need a toolkit which is not part of the installation: its module, and why it is not."""
+
+
+def check_kind(format_name: str, precision_name: str) -> tuple[ExportFormat, Precision]:
+    """The format and precision that a person means.
+
+    Raises:
+        BadInput: there is no such format or precision, they do not go together, or the format's toolkit is missing.
+    """
+    try:
+        kind = ExportFormat(format_name)
+    except ValueError:
+        formats = ", ".join(ExportFormat)
+        raise BadInput(f"There is no format {format_name!r}.", remedy=f"Formats: {formats}.") from None
+    if kind in _ELSEWHERE:
+        module, why = _ELSEWHERE[kind]
+        if find_spec(module) is None:
+            cause, remedy = f"{why}; the package {module} is not installed.", "Take --format openvino or onnx here."
+        else:
+            cause = "An artefact leaves only after it was run against the network, and this release cannot run it."
+            remedy = f"Export --format onnx, which passes the gate here, and compile {ONNX_NAME} with {module} there."
+        raise BadInput(f"{kind.value} cannot be exported here.", cause=cause, remedy=remedy)
+    try:
+        precision = Precision(precision_name)
+    except ValueError:
+        precisions = ", ".join(Precision)
+        raise BadInput(f"There is no precision {precision_name!r}.", remedy=f"Precisions: {precisions}.") from None
+    if precision not in POSSIBLE[kind]:
+        raise BadInput(f"{kind.value} has no {precision.value}.", remedy=f"Precisions: {', '.join(POSSIBLE[kind])}.")
+    return kind, precision
+
+
+ONNX_NAME = "model.onnx"
+"""The graph's file in an ONNX artefact."""
+
+OPENVINO_NAME = "model.xml"
+"""The graph's file in an OpenVINO artefact; ``model.bin`` beside it holds the weights."""
+
+GRAPH_FILE = {ExportFormat.ONNX: ONNX_NAME, ExportFormat.OPENVINO: OPENVINO_NAME}
+"""The file that a runtime opens."""

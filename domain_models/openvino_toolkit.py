@@ -1,0 +1,87 @@
+"""The one door to OpenVINO and NNCF: loaded without telemetry and without chatter, the environment left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+_NO_TELEMETRY = {"CI": "true", "NNCF_CI": "1"}
+"""Both decide about telemetry while they are imported. Unless they believe to run in a test of theirs, or a file in the
+user's home forbids it, they tell their maker of each import and of what is converted."""
+
+_NOISY_LOGGERS = ("nncf", "root", "onnxruntime")
+
+
+@contextlib.contextmanager
+def _unobserved() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _NO_TELEMETRY}
+    os.environ.update(_NO_TELEMETRY)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@cache
+def load_openvino() -> ModuleType:
+    """Import OpenVINO, with its telemetry client switched off for good."""
+    with _unobserved():
+        import openvino
+
+        package: ModuleType = openvino
+        return package
+
+
+@cache
+def load_nncf() -> ModuleType:
+    """Import NNCF, with its telemetry client switched off for good."""
+    load_openvino()
+    with _unobserved(), quiet():
+        import nncf
+        import nncf.quantization.advanced_parameters
+        import nncf.quantization.range_estimator
+
+        package: ModuleType = nncf
+        return package
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Toolkits that write to the terminal keep still: a person reads the gate's report instead."""
+    loggers = [logging.getLogger(None if name == "root" else name) for name in _NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def folded_graph(path: str) -> Any:
+    """An ONNX graph in OpenVINO, with what the exporter left to be computed of constants folded.
+
+    Otherwise the weights of depthwise convolutions would stay floats among an 8-bit artefact's integers. The public
+    converter does the same, and tells its maker about it.
+    """
+    openvino = load_openvino()
+    with _unobserved():
+        from openvino._offline_transformations import apply_moc_transformations
+
+    graph = openvino.Core().read_model(path)
+    apply_moc_transformations(graph, cf=True)
+    return graph

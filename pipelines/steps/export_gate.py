@@ -1,0 +1,91 @@
+"""Holding an artefact against the network on the model's own validation images, as production would run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import Refused
+from data_contracts.progress import SILENT, Progress
+from data_contracts.vocabulary import Decision
+from domain_models.export.kinds import Precision
+from domain_models.export.parity import Outcome, ParityLimits, ParityReport, compare
+from domain_models.model_package import ModelCard
+from domain_models.runtimes import Computable, Runtime, open_computable
+from domain_models.second_look import SecondLook, choose_second_look
+from domain_models.training_data import LabelledImages
+from pipelines.steps.decisions import Decider
+
+BATCH = 16
+"""Images computed at once for the gate."""
+
+ALONE = 64
+"""Images that are also computed one by one."""
+
+LOOKS_TWICE: Mapping[Runtime, Precision] = {Runtime.OPENVINO: Precision.BF16}
+"""Whose graph can compute what is close again in 32-bit floats, at no byte more."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an artefact is held against.
+
+    Attributes:
+        card: of the model.
+        val: its validation images.
+        expected: logits float32 [n, k] of the fp32 network in torch.
+        limits: what may differ.
+    """
+
+    card: ModelCard
+    val: LabelledImages
+    expected: NDArray[np.float32]
+    limits: ParityLimits
+
+    def hold(self, opened: Computable, progress: Progress = SILENT) -> tuple[ParityReport, SecondLook | None]:
+        """Run an artefact over all images in batches, and over some one by one, and count what differs.
+
+        Returns:
+            The report, and which images are to be looked at twice, where the runtime can and the report assumes it.
+
+        Raises:
+            Refused: the runtime cannot compute the artefact.
+        """
+        together, look = self._logits(opened, self.val, BATCH, progress), None
+        if LOOKS_TWICE.get(opened.runtime) is opened.precision:
+            look = choose_second_look(self.card, together, self.expected)
+            opened = replace(opened, second_look=look)
+            together = self._logits(opened, self.val, BATCH, progress)
+        few = self.val.subset(np.arange(min(ALONE, len(self.val))))
+        alone = self._logits(opened, few, 1, progress)
+        network, artefact, each = (self._outcome(logits) for logits in (self.expected, together, alone))
+        labels, classes = self.val.labels, self.card.classes
+        return compare(network, artefact, each, labels, classes, self.limits, batch_size=BATCH), look
+
+    def _logits(self, opened: Computable, images: LabelledImages, size: int, progress: Progress) -> NDArray[np.float32]:
+        parts = []
+        with progress.step(f"Predicting with the artefact, {size} at once", total=len(images)) as step:
+            try:
+                compute = open_computable(opened, self.card)
+                for start in range(0, len(images), size):
+                    parts.append(compute(images.images[start : start + size]))
+                    step.advance(len(parts[-1]))
+            except Exception as error:  # each runtime raises its own kinds
+                raise Refused(
+                    f"The {opened.runtime.value} {opened.precision.value} artefact cannot be computed: {error}",
+                    cause="The toolkit wrote a graph that its own runtime refuses, as some do for small images.",
+                    remedy="Take another precision or format.",
+                ) from error
+        return np.concatenate(parts)
+
+    def _outcome(self, logits: NDArray[np.float32]) -> Outcome:
+        decided = Decider.from_card(self.card).decide(logits)
+        index = {name: number for number, name in enumerate(self.card.classes)}
+        return Outcome(
+            np.stack([one.probabilities for one in decided]),
+            np.array([index[one.predicted] for one in decided], dtype=np.int64),
+            np.array([one.decision == Decision.AUTO.value for one in decided], dtype=np.bool_),
+        )

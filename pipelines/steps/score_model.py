@@ -1,0 +1,139 @@
+"""Which model scores, and what computes it: the package, or an exported artefact that passed the parity gate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_contracts.errors import BadInput
+from data_contracts.ledger.taxonomies import current_taxonomy
+from data_contracts.workspace import Workspace
+from domain_models.compute import Compute, Threads
+from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact
+from domain_models.export.kinds import Precision
+from domain_models.model_package import ModelCard, read_card
+from domain_models.runtimes import Computable, Runtime, open_computable, packaged, resolve_runtime
+from domain_models.throughput import Throughput, kept, usual
+from pipelines.steps.decisions import Decider
+from pipelines.steps.ledger import open_ledger
+from pipelines.steps.model_classes import ClassesToday, classes_today
+from pipelines.steps.registry import open_registry, resolve_model
+
+AUTO = "auto"
+
+FEW_FILES = 2000
+"""Under so many files, measuring the best batch size would take longer than it saves."""
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """A model version, how it is computed, and how its output becomes a decision.
+
+    Attributes:
+        computable: what a runtime opens.
+        manifest: of the artefact; ``None`` where the package itself computes.
+    """
+
+    version: str
+    card: ModelCard
+    computable: Computable
+    manifest: Manifest | None
+    decider: Decider
+    today: ClassesToday
+
+    @property
+    def runtime(self) -> str:
+        """How folders and reports call what computes: ``openvino``, ``openvino-bf16``."""
+        return self.computable.name
+
+    @property
+    def key(self) -> str:
+        """Differs whenever what computes does: scores of an artefact that was exported anew are computed anew."""
+        if self.manifest is None:
+            return f"{self.version}-{self.runtime}"
+        files = json.dumps(self.manifest.files, sort_keys=True).encode()
+        return f"{self.version}-{self.runtime}-{hashlib.sha256(files).hexdigest()[:8]}"
+
+    def described(self) -> str:
+        """What computes, with which numbers, and how far it is known to agree with the network."""
+        if self.manifest is None:
+            return f"{self.runtime}, 32-bit floats."
+        parity, look = self.manifest.parity, self.manifest.second_look
+        twice = "" if look is None else f" {look.share:.1%} of them are computed again in 32-bit floats."
+        return (
+            f"{self.runtime}, {self.manifest.arithmetic}; it predicts the network's class for {parity.agreement:.1%} of"
+            f" {parity.images} validation images.{twice}"
+        )
+
+    def open(self, threads: Threads | None = None) -> Compute:
+        """Load it."""
+        return open_computable(self.computable, self.card, threads)
+
+    def throughput(self, workspace: Workspace, files: int, cores: int) -> Throughput:
+        """How many images to compute at once: measured once for this machine and model, where it is worth it."""
+        if files < FEW_FILES or self.computable.runtime is Runtime.TORCH:
+            return usual(self.computable.runtime, cores)
+        return kept(workspace.cache / "throughput", self.runtime, self.card, cores, self.open)
+
+
+def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precision: str = AUTO) -> ScoringModel:
+    """The model that a person means, and what computes it.
+
+    ``auto`` takes the OpenVINO artefact that was exported last, where there is one and no GPU; otherwise the package
+    in 32-bit floats.
+
+    Raises:
+        NotFound: there is no such model.
+        BadInput: there is no such runtime or precision, or no artefact of it.
+        IntegrityError: the package or the artefact changed since it was registered.
+    """
+    with open_registry(workspace) as registry:
+        version = resolve_model(registry, model)
+        package = registry.package(version)
+        artefacts = [(folder, read_artefact(folder)) for folder in registry.attached(version, FOLDER_PREFIX).values()]
+    card = read_card(package)
+    computed, manifest = _chosen(package, artefacts, runtime, precision)
+    with open_ledger(workspace) as ledger:
+        today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
+    return ScoringModel(version, card, computed, manifest, Decider.from_card(card), today)
+
+
+def _chosen(
+    package: Path, artefacts: Sequence[tuple[Path, Manifest]], runtime_name: str, precision_name: str
+) -> tuple[Computable, Manifest | None]:
+    runtime = resolve_runtime(runtime_name, package)
+    wanted = _precision(precision_name)
+    fitting = [
+        (folder, manifest)
+        for folder, manifest in artefacts
+        if manifest.format.value == runtime.value and wanted in (None, manifest.precision)
+    ]
+    # An ONNX artefact is for elsewhere unless somebody asks for it: in bf16 or 8 bits it is slower here than OpenVINO.
+    asked = wanted is not None or runtime is Runtime.OPENVINO
+    if fitting and asked:
+        folder, manifest = max(fitting, key=lambda item: item[1].created_at)
+        return manifest.computable(folder), manifest
+    if wanted in (None, Precision.FP32):
+        return packaged(runtime, package), None
+    known = ", ".join(sorted(f"{one.format.value} {one.precision.value}" for _, one in artefacts)) or "none"
+    raise BadInput(
+        f"This model version has no {runtime.value} artefact in {wanted}.",
+        cause=f"Exported so far: {known}.",
+        remedy=f"Run `tailsight export --format {runtime.value} --precision {wanted}` first."
+        if runtime is not Runtime.TORCH
+        else "torch computes in fp32.",
+    )
+
+
+def _precision(name: str) -> Precision | None:
+    if name == AUTO:
+        return None
+    try:
+        return Precision(name)
+    except ValueError:
+        raise BadInput(
+            f"There is no precision {name!r}.", remedy=f"Precisions: {AUTO}, {', '.join(Precision)}."
+        ) from None
