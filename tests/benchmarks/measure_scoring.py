@@ -1,0 +1,190 @@
+"""Batch scoring, files in and Parquet out, against a plain loop: images per second, decisions, memory.
+
+    python tests/benchmarks/measure_scoring.py --workspace demo-workspace
+
+The images are all of the solar cells, copied into a folder, the model is the workspace's champion. In each repetition,
+in turn: the plain loop (plain_scoring.py), and ``score`` in every precision that passes the parity gate; then decoding
+alone and computing alone, with all cores each. Processes are new each time; their start is not counted, loading the
+model is. Memory: the peak of ``tailsight score`` over 5,000 and over 100,000 files. Writes results/scoring.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from machine import machine
+
+from data_contracts.errors import Refused
+from data_contracts.settings import read_settings
+from data_contracts.workspace import Workspace
+from domain_models.throughput import measured
+from pipelines.demo_images import installed_images
+from pipelines.steps.export import ExportRequest, export
+from pipelines.steps.registry import open_registry
+from pipelines.steps.score import ScoreRequest, score
+from pipelines.steps.score_files import batch_files, prepare_one
+from pipelines.steps.score_model import scoring_model
+
+HERE = Path(__file__).resolve().parent
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, default=Path("demo-workspace"))
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument(
+        "--files", type=int, nargs=2, default=(5_000, 100_000), help="for the memory; 0 0: not measured"
+    )
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--remark", help="what a reader of the figures should know, such as what else ran")
+    parser.add_argument("--here", nargs=3, metavar=("PRECISION", "FOLDER", "OUT"), help="one scoring, in this process")
+    arguments = parser.parse_args()
+    workspace = Workspace(arguments.workspace.absolute())
+    if arguments.here:
+        print(json.dumps(scored_here(workspace, *arguments.here)))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        result = run(workspace, Path(place), arguments)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / "scoring.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything."""
+    images = place / "images"
+    images.mkdir()
+    for path in installed_images():
+        shutil.copy(path, images)
+    gates, precisions = {}, []
+    for precision in PRECISIONS:
+        try:
+            report = export(workspace, ExportRequest(format="openvino", precision=precision, model="champion"))
+            gates[precision] = {"size_of_fp32": report.size_of_fp32, "agreement": report.parity.agreement}
+            gates[precision] |= {"macro_f1_drop": report.parity.macro_f1_network - report.parity.macro_f1_artefact}
+            precisions.append(precision)
+        except Refused as refused:
+            gates[precision] = {"refused": refused.what}
+    cores = read_settings().processes
+    with open_registry(workspace) as registry:
+        package = registry.package(registry.resolve("champion"))
+    seconds: dict[str, list[float]] = {name: [] for name in ("plain", *precisions)}
+    alone: dict[str, list[float]] = {name: [] for name in ("decode", *precisions)}
+    tables: dict[str, Path] = {}
+    for repetition in range(arguments.repetitions):
+        for name in seconds:
+            tables[name] = place / f"{name}.parquet"
+            if name == "plain":
+                command = [str(HERE / "plain_scoring.py"), str(package), str(images), str(tables[name]), str(cores)]
+            else:
+                shutil.rmtree(workspace.scores, ignore_errors=True)
+                command = [str(Path(__file__).resolve()), "--workspace", str(workspace.folder)]
+                command += ["--here", name, str(images), str(tables[name])]
+            run = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE)
+            seconds[name].append(json.loads(run.stdout)["seconds"])
+            print(repetition, name, round(seconds[name][-1], 2), file=sys.stderr)
+        alone["decode"].append(decode_rate(images, workspace, cores))
+        for name in precisions:
+            alone[name].append(compute_rate(workspace, name, cores))
+        print(repetition, {name: round(rates[-1]) for name, rates in alone.items()}, file=sys.stderr)
+    frames = {name: pd.read_parquet(path).sort_values("path") for name, path in tables.items()}
+    count = len(frames["plain"])
+    found: dict[str, Any] = {}
+    for name in seconds:
+        rates = [count / value for value in seconds[name]]
+        found[name] = {"images_per_second": _spread(rates)}
+        if name != "plain":
+            plain = [own / other for own, other in zip(seconds["plain"], seconds[name], strict=True)]
+            pairs = zip(rates, alone["decode"], alone[name], strict=True)
+            found[name] |= {
+                "times_plain": _spread(plain),
+                "of_what_decoding_and_computing_allow": _spread([rate * (1 / d + 1 / c) for rate, d, c in pairs]),
+                "computing_alone": _spread(alone[name]),
+                "same_decision_as_plain": _same(frames["plain"], frames[name]),
+                "same_decision_as_fp32": _same(frames["fp32"], frames[name]),
+            }
+    result: dict[str, Any] = {
+        "images": count,
+        "repetitions": arguments.repetitions,
+        "decoding_alone": _spread(alone["decode"]),
+        "ways": found,
+        "gates": gates,
+        "machine": machine(),
+        "date": date.today().isoformat(),
+    }
+    if all(arguments.files):
+        result["memory"] = {str(count): peak(workspace, images, place, count) for count in arguments.files}
+    if arguments.remark:
+        result["remark"] = arguments.remark
+    return result
+
+
+def scored_here(workspace: Workspace, precision: str, folder: str, out: str) -> dict[str, float]:
+    """One scoring in this process; what is imported at its start is imported before."""
+    import domain_models.openvino_toolkit
+    import pipelines.steps.ingest_discovery  # noqa: F401
+
+    domain_models.openvino_toolkit.load_openvino()
+    began = time.perf_counter()
+    score(workspace, ScoreRequest(images=folder, out=Path(out), precision=precision))
+    return {"seconds": time.perf_counter() - began}
+
+
+def decode_rate(images: Path, workspace: Workspace, cores: int) -> float:
+    """Files read, hashed, decoded and prepared by all cores, per second."""
+    spec = scoring_model(workspace, "champion").card.preprocessing
+    files = batch_files(str(images))
+    with ThreadPoolExecutor(cores) as pool:
+        began = time.perf_counter()
+        list(pool.map(lambda file: prepare_one(file, spec).error, files))
+        return len(files) / (time.perf_counter() - began)
+
+
+def compute_rate(workspace: Workspace, precision: str, cores: int) -> float:
+    """Images computed by all cores, per second, at the best batch size."""
+    model = scoring_model(workspace, "champion", precision=precision)
+    spec = model.card.preprocessing
+    rate = measured(model.open, (spec.height, spec.width, spec.channels), cores).images_per_second
+    assert rate is not None
+    return rate
+
+
+def peak(workspace: Workspace, images: Path, place: Path, count: int) -> float:
+    """Peak memory in MB of ``tailsight score`` over so many files."""
+    sources, folder = sorted(images.iterdir()), place / f"files-{count}"
+    folder.mkdir()
+    for number in range(count):
+        os.link(sources[number % len(sources)], folder / f"{number:07d}.png")
+    out = place / f"memory-{count}.parquet"
+    command = [str(Path(sys.executable).with_name("tailsight")), "--workspace", str(workspace.folder)]
+    command += ["score", str(folder), "--out", str(out), "--precision", "fp32"]
+    timed = ["import resource, subprocess, sys", "code = subprocess.run(sys.argv[1:]).returncode"]
+    timed += ["print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)", "sys.exit(code)"]
+    run = subprocess.run([sys.executable, "-c", "\n".join(timed), *command], check=True, stdout=subprocess.PIPE)
+    return float(run.stdout.decode().split()[-1])
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    return float((one["predicted"].to_numpy() == other["predicted"].to_numpy()).mean())
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "minimum": min(values), "maximum": max(values)}
+
+
+if __name__ == "__main__":
+    main()
