@@ -19,7 +19,12 @@ def score(
         str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model.")
     ] = "champion",
     runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino", help="What computes.")] = "auto",
-    engine: Annotated[str, typer.Option(metavar="local", help="Where it runs.")] = "local",
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where it runs: here, or on Ray's actors.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A Ray cluster; none: this machine's processors.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Images computed at once.")] = 64,
     json_output: JsonFlag = False,
 ) -> None:
@@ -27,7 +32,7 @@ def score(
     from pipelines.command_line.summaries_production import summarise_score
     from pipelines.steps.score import batch_key, check_engine
 
-    check_engine(engine)
+    check_engine(engine, ray_address)
     workspace = workspace_in_use().require()
     config = {
         "images": absolute(images),
@@ -35,6 +40,8 @@ def score(
         "model": model,
         "runtime": runtime,
         "batch_size": batch_size,
+        "engine": engine,
+        "ray_address": ray_address,
     }
     outcome = run_verb(Job.SCORE, {AssetName.BATCH_SCORES: config}, batch=batch_key(workspace, str(config["images"])))
     emit(outcome.report, summarise_score, as_json=json_output)

@@ -88,6 +88,8 @@ class ScoreConfig(dg.Config):
     model: str = "champion"
     runtime: str = "auto"
     batch_size: int = 64
+    engine: str = "local"
+    ray_address: str | None = None
 
 
 class QueueConfig(dg.Config):

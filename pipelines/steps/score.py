@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput
 from data_contracts.ledger.taxonomies import current_taxonomy
-from data_contracts.progress import SILENT, Progress, Step
+from data_contracts.progress import SILENT, Progress
 from data_contracts.settings import read_settings
-from data_contracts.vocabulary import Alias, Decision
+from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.model_package import ModelCard, read_card
 from domain_models.runtimes import Compute, open_runtime, resolve_runtime
@@ -27,12 +26,21 @@ from pipelines.steps.decisions import Decider
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
-from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, batch_name, prepared_batches
+from pipelines.steps.score_files import BatchFile, batch_files, batch_name, prepared_batches
 from pipelines.steps.score_names import ModelWords, counts_of, keep_words, tables_of, write_told
-from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole, require_writable
+from pipelines.steps.score_parts import Parts, copy_whole, require_writable
+from pipelines.steps.score_recipe import ModelRecipe
+from pipelines.steps.score_rows import rows_of
 
 ROWS_PER_PART = 512
 """A killed run repeats at most this many rows."""
+
+
+class Engine(StrEnum):
+    """Where the parts of a batch are computed: in this process, or by actors on a Ray cluster. The rows are alike."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class ScoreRequest(BaseModel):
@@ -45,6 +53,8 @@ class ScoreRequest(BaseModel):
     model: str = Alias.CHAMPION.value
     runtime: str = "auto"
     batch_size: int = Field(default=64, ge=1, le=4096)
+    engine: Engine = Engine.LOCAL
+    ray_address: str | None = None
 
 
 class ScoreReport(BaseModel):
@@ -85,6 +95,7 @@ class _Model:
     decider: Decider
     today: ClassesToday
     load: Callable[[], Compute]
+    recipe: ModelRecipe
 
 
 def batch_key(workspace: Workspace, images: str) -> str:
@@ -96,14 +107,20 @@ def batch_key(workspace: Workspace, images: str) -> str:
     return batch_name(images, batch_files(images, ignore=[workspace.folder]))
 
 
-def check_engine(engine: str) -> None:
-    """Accept the engines that exist.
+def check_engine(engine: str, ray_address: str | None = None) -> None:
+    """Accept the engines that exist, before anything else is done.
 
     Raises:
-        BadInput: it is another one.
+        BadInput: it is another one, Ray is not installed, or its cluster does not answer.
     """
-    if engine != "local":
-        raise BadInput(f"There is no engine {engine!r}.", remedy="Engines: local.")
+    if engine not in set(Engine):
+        raise BadInput(f"There is no engine {engine!r}.", remedy=f"Engines: {', '.join(Engine)}.")
+    if engine == Engine.RAY:
+        from pipelines.steps.ray_session import require_ray
+
+        require_ray(ray_address)
+    elif ray_address is not None:
+        raise BadInput("--ray-address is of --engine ray alone.", remedy="Add --engine ray, or leave the address out.")
 
 
 def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILENT) -> ScoreReport:
@@ -115,7 +132,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
 
     Raises:
         NotFound: no such files, or no such model.
-        BadInput: the runtime is unknown or the output cannot be written.
+        BadInput: the runtime is unknown, the output cannot be written, or the engine cannot work here.
         Busy: another process scores this batch.
     """
     began = time.monotonic()
@@ -134,7 +151,10 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
             parts = Parts(folder / "parts", rows=len(files), size=ROWS_PER_PART, classes=model.card.classes)
             missing = parts.missing()
             resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
-            _compute_parts(files, parts, missing, model, request.batch_size, progress)
+            if request.engine is Engine.RAY:
+                _compute_parts_with_ray(files, parts, missing, model, request, progress)
+            else:
+                _compute_parts(files, parts, missing, model, request.batch_size, progress)
             write_atomically(counts_file, json.dumps(counts_of(parts.tables())))
             parts.merge(finished)
             parts.remove()
@@ -182,6 +202,7 @@ def _model(workspace: Workspace, request: ScoreRequest) -> _Model:
         decider=Decider.from_card(card),
         today=today,
         load=lambda: open_runtime(runtime, package, card),
+        recipe=ModelRecipe(version, runtime, package),
     )
 
 
@@ -211,33 +232,29 @@ def _compute_parts(
         step.advance(len(files) - sum(len(spans[part]) for part in missing))
         rows: list[dict[str, Any]] = []
         for (part, _), batch in zip(batches, prepared, strict=True):
-            rows += _rows(batch, compute, model, step)
+            rows += rows_of(batch, compute, model.decider, model.card.classes, model.version)
+            step.advance(len(batch))
             if len(rows) == len(spans[part]):
                 parts.write(part, pd.DataFrame(rows, columns=parts.schema.names))
                 rows = []
 
 
-def _rows(batch: Sequence[PreparedFile], compute: Compute, model: _Model, step: Step) -> list[dict[str, Any]]:
-    readable = [item.pixels for item in batch if item.pixels is not None]
-    decided = iter(model.decider.decide(compute(np.stack(readable))) if readable else [])
-    rows = []
-    for item in batch:
-        row: dict[str, Any] = {
-            "path": str(item.file.path),
-            "image_id": item.image_id,
-            "decision": Decision.REVIEW.value,
-            "model_version": model.version,
-            "error": item.error,
-        }
-        if item.pixels is not None:
-            one = next(decided)
-            row |= {name: getattr(one, name) for name in ("predicted", "confidence", "margin", "entropy")}
-            row |= {"conformal_set": one.conformal_set, "decision": one.decision, "reason": one.reason}
-            row |= _columns(one.probabilities, model.card.classes)
-        rows.append(row)
-    step.advance(len(batch))
-    return rows
+def _compute_parts_with_ray(
+    files: Sequence[BatchFile],
+    parts: Parts,
+    missing: Sequence[int],
+    model: _Model,
+    request: ScoreRequest,
+    progress: Progress,
+) -> None:
+    from pipelines.steps.score_ray import compute_parts_with_ray
 
-
-def _columns(probabilities: NDArray[np.float64], classes: Sequence[str]) -> Mapping[str, float]:
-    return {f"{PROBABILITY}{name}": float(value) for name, value in zip(classes, probabilities, strict=True)}
+    compute_parts_with_ray(
+        files,
+        parts,
+        missing,
+        model.recipe,
+        batch_size=request.batch_size,
+        address=request.ray_address,
+        progress=progress,
+    )
