@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from data_contracts.blobs import Blobs, frame_of
-from data_contracts.errors import TailsightError
+from data_contracts.errors import TailsightError, Unreachable
 from data_contracts.fixed_scenes import same_beyond_scene
 from data_contracts.imaging import decode
 from data_contracts.ledger.connect import Ledger
@@ -108,6 +108,8 @@ class _Reader:
             data = self._blobs.read(uri)
             image = decode(data, max_megapixels=self._max_megapixels, frame=frame_of(uri))
             copy: npt.NDArray[np.uint8] | None = comparison_copy(image.array)
+        except Unreachable:
+            raise
         except TailsightError:
             copy = None
         self._copies[row] = copy

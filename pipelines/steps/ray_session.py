@@ -126,8 +126,8 @@ def _connect(ray: Any, address: str | None, processors: int) -> None:
     except ConnectionError as error:
         raise Unreachable(
             f"The Ray cluster{where} cannot be used: {_first_line(error)}",
-            cause="Its head stopped, or this machine does not belong to the cluster.",
-            remedy="Run the command on a machine of the cluster (`ray start --address=HOST:PORT`).",
+            cause="Its head stopped, this machine does not belong to it, or the cluster's token is not known here.",
+            remedy="Run the command on a machine of the cluster (`ray start --address=HOST:PORT`), with its token.",
         ) from None
     except RuntimeError as error:
         if "Version mismatch" not in str(error):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from data_contracts.blobs import image_id_of
 from data_contracts.errors import BadInput, TailsightError
+from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, place_of
 from domain_models.preprocessing import Preprocessing, prepare
 
 BATCHES_AHEAD = 3
@@ -23,9 +25,9 @@ BATCHES_AHEAD = 3
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to be scored; size and time of change stand for its content."""
+    """A file or an object to be scored; size and time of change stand for its content."""
 
-    path: Path
+    path: Place
     size_bytes: int
     modified_ns: int
     set_aside: str | None = None
@@ -56,7 +58,7 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
     """Every file of a folder or glob that claims to be an image, by path; also those that must not be read.
 
     Args:
-        images: a folder, a glob or one file.
+        images: a folder, a glob, one file or ``s3://bucket/prefix``.
         ignore: folders that are not looked at (the workspace's own).
 
     Raises:
@@ -65,7 +67,7 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
     """
     from pipelines.steps.ingest_discovery import discover
 
-    found = discover(Path(images), ignore=ignore)
+    found = discover(place_of(images), ignore=ignore)
     files = [BatchFile(found.root / f.path, f.size_bytes, f.modified_ns) for f in found.files.values()]
     files += [BatchFile(found.root / aside.path, 0, 0, aside.reason) for aside in found.set_aside.values()]
     if not files:
@@ -81,11 +83,18 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
 def prepared_batches(
     batches: Iterable[Sequence[BatchFile]], spec: Preprocessing, *, threads: int
 ) -> Generator[list[PreparedFile], None, None]:
-    """Batches in order, decoded by ``threads`` threads while the caller computes; a few lie in memory at most."""
+    """Batches in order, decoded by ``threads`` threads while the caller computes; a few lie in memory at most.
+
+    Objects are read by more threads, because each of them waits for the network most of its time.
+    """
     waiting: deque[list[Future[PreparedFile]]] = deque()
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
+    ahead = iter(batches)
+    first = next(ahead, ())
+    remote = any(isinstance(file.path, ObjectAddress) for file in first)
+    workers = max(threads, READS_AT_ONCE) if remote else threads
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode") as pool:
         try:
-            for batch in batches:
+            for batch in chain([first] if first else [], ahead):
                 waiting.append([pool.submit(prepare_one, file, spec) for file in batch])
                 if len(waiting) > BATCHES_AHEAD:
                     yield [future.result() for future in waiting.popleft()]

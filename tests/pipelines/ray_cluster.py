@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,8 @@ class RayCluster:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: its sockets lie in there
         self._port = free_port()
         self.address = f"127.0.0.1:{self._port}"
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        """What a program must have in its environment to be let in."""
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._start("--head", f"--port={self._port}", "--include-dashboard=false", f"--num-cpus={processors}")
 
@@ -43,9 +46,10 @@ class RayCluster:
         _kill_tree(self._nodes[node].pid)
         self._nodes[node].wait()
 
-    def processes(self, node: int) -> list[str]:
-        """Names of the processes of a node."""
-        return [child.name() for child in psutil.Process(self._nodes[node].pid).children(recursive=True)]
+    def runs(self, node: int, what: str) -> bool:
+        """Whether a process of a node has ``what`` in its title."""
+        family = psutil.Process(self._nodes[node].pid).children(recursive=True)
+        return any(what in _title(process) for process in family)
 
     def __enter__(self) -> RayCluster:
         return self
@@ -58,7 +62,7 @@ class RayCluster:
     def _start(self, *words: str) -> None:
         log = (self._folder / f"node-{len(self._nodes)}.log").open("wb")
         command = [RAY, "start", *words, "--block", "--disable-usage-stats", f"--object-store-memory={128 << 20}"]
-        environment = {**os.environ, "RAY_TMPDIR": str(self._folder)}
+        environment = {**os.environ, **self.environment, "RAY_TMPDIR": str(self._folder)}
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         log.close()
         self._nodes.append(process)
@@ -81,3 +85,10 @@ def _kill_tree(pid: int) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""

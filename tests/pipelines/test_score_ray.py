@@ -10,6 +10,7 @@ import socketserver
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +19,17 @@ import pytest
 
 from data_contracts.errors import BadInput, Unreachable
 from data_contracts.frames import SCORES, read_table
+from data_contracts.progress import SILENT
 from data_contracts.workspace import Workspace
+from domain_models.model_package import read_card
+from domain_models.runtimes import Runtime
+from domain_models.tracking import Registry
 from pipelines.steps import ray_session
 from pipelines.steps.score import ROWS_PER_PART, ScoreRequest, check_engine, score
+from pipelines.steps.score_files import batch_files
+from pipelines.steps.score_parts import Parts
+from pipelines.steps.score_ray import compute_parts_with_ray
+from pipelines.steps.score_recipe import ModelRecipe
 from tests.pipelines.commands import TAILSIGHT, done, tailsight
 from tests.pipelines.ray_cluster import RayCluster, free_port
 
@@ -43,9 +52,9 @@ def _parts(workspace: Path) -> list[Path]:
     return sorted((workspace / "scores").glob("*/*/parts/part-*.parquet"))
 
 
-def _until(there: object, process: subprocess.Popen[str], seconds: float = 180) -> None:
+def _until(there: Callable[[], object], process: subprocess.Popen[str], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
-    while not there():  # type: ignore[operator]
+    while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -55,6 +64,15 @@ def _ray_processes() -> set[int]:
     return {
         process.pid for process in psutil.process_iter(["name"]) if process.info["name"] in ("raylet", "gcs_server")
     }
+
+
+def _own_ray_processes() -> list[str]:
+    children = psutil.Process().children(recursive=True)
+    return [child.name() for child in children if child.name() in ("raylet", "gcs_server")]
+
+
+def _let_in(cluster: RayCluster) -> dict[str, str]:
+    return {**os.environ, **cluster.environment}
 
 
 def test_ray_on_one_machine_gives_the_rows_of_the_local_engine(
@@ -87,8 +105,10 @@ def test_a_node_killed_half_way_loses_no_row_and_doubles_none(promoted: Path, ne
         second = cluster.add_node()
         command = [TAILSIGHT, "--workspace", str(promoted), "score", str(images), "--out", str(ray), "--json"]
         command += ["--engine", "ray", "--ray-address", cluster.address]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        _until(lambda: len(_parts(promoted)) >= parts // 4 and "PartScorer" in _titles(cluster, second), process)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_let_in(cluster)
+        )
+        _until(lambda: len(_parts(promoted)) >= parts // 4 and cluster.runs(second, "PartScorer"), process)
         finished = len(_parts(promoted))
         cluster.kill(second)
         said, told = process.communicate(timeout=300)
@@ -99,10 +119,6 @@ def test_a_node_killed_half_way_loses_no_row_and_doubles_none(promoted: Path, ne
     _same_rows(ray, local)
 
 
-def _titles(cluster: RayCluster, node: int) -> str:
-    return " ".join(cluster.processes(node))
-
-
 @pytest.mark.slow
 def test_a_killed_ray_scoring_is_finished_by_either_engine(promoted: Path, new_images: Path, tmp_path: Path) -> None:
     images = _many(tmp_path / "many", new_images, copies=60)
@@ -110,7 +126,9 @@ def test_a_killed_ray_scoring_is_finished_by_either_engine(promoted: Path, new_i
     with RayCluster() as cluster:
         command = [TAILSIGHT, "--workspace", str(promoted), "score", str(images), "--out", str(out)]
         command += ["--engine", "ray", "--ray-address", cluster.address]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_let_in(cluster)
+        )
         _until(lambda: _parts(promoted), process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -128,23 +146,16 @@ def test_a_killed_ray_scoring_is_finished_by_either_engine(promoted: Path, new_i
 @pytest.mark.slow
 def test_a_machine_that_does_not_see_the_files_is_named(promoted: Path, new_images: Path, tmp_path: Path) -> None:
     images = Path(shutil.copytree(new_images, tmp_path / "batch"))
-    request = ScoreRequest(images=str(images), out=tmp_path / "s.parquet", engine="ray")
-    from pipelines.steps import score_ray
-    from pipelines.steps.score_files import batch_files
-
     files = batch_files(str(images))
-    shutil.rmtree(images)  # as on a machine that has no such folder
-    from pipelines.steps.score_ray_worker import require_in_reach
-
-    del request, score_ray
-    from domain_models.tracking import Registry
-    from pipelines.steps.score_recipe import ModelRecipe
-    from domain_models.runtimes import Runtime
-
+    shutil.rmtree(images)  # what a machine without the shared folder sees
     with Registry.open(promoted / "mlflow") as registry:
-        recipe = ModelRecipe("1", Runtime.OPENVINO, registry.package("1"))
+        package = registry.package("1")
+    parts = Parts(tmp_path / "parts", rows=len(files), size=ROWS_PER_PART, classes=read_card(package).classes)
+    recipe = ModelRecipe("1", Runtime.OPENVINO, package)
     with pytest.raises(BadInput, match=r"cannot see the file .*shared under the same path.*s3://bucket/prefix"):
-        require_in_reach(recipe, files[:3])
+        compute_parts_with_ray(files, parts, [0], recipe, batch_size=64, address=None, progress=SILENT)
+    assert parts.missing() == [0]
+    assert not _own_ray_processes()
 
 
 def test_a_cluster_that_does_not_answer_is_refused_in_a_sentence(promoted: Path, new_images: Path) -> None:
