@@ -11,13 +11,14 @@ import re
 import threading
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from data_contracts.errors import BadInput, NotFound, TailsightError, Unreachable
 
 _CONNECTIONS = 32
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 _UNKNOWN_CALLER = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -80,7 +81,7 @@ def _storage() -> Any:
             require_storage_client()
             from s3fs import S3FileSystem
 
-            _opened[os.getpid()] = S3FileSystem(
+            client = S3FileSystem(
                 skip_instance_cache=True,
                 use_listings_cache=False,
                 config_kwargs={
@@ -90,6 +91,8 @@ def _storage() -> Any:
                     "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
                 },
             )
+            client.retries = _ATTEMPTS  # of what botocore has given up
+            _opened[os.getpid()] = client
         return _opened[os.getpid()]
 
 
@@ -114,7 +117,8 @@ def _in_words(error: Exception, bucket: str, key: str) -> Exception:
         return PermissionError(errno.EACCES, "The storage does not allow it", address)
     if isinstance(error, ConnectionError | TimeoutError) or kind.startswith(_AWAY):
         server = getattr(error, "kwargs", {}).get("endpoint_url")
-        where = f" at {_LOGIN.sub('//', server)}" if isinstance(server, str) else ""
+        found = urlsplit(server) if isinstance(server, str) else None
+        where = f" at {found.scheme}://{found.netloc.rpartition('@')[2]}" if found is not None else ""
         return Unreachable(
             f"The storage of s3://{bucket} does not answer{where}.",
             cause="It is down, the network is, or AWS_ENDPOINT_URL names another server.",

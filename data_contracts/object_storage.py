@@ -66,7 +66,10 @@ class ObjectAddress:
             )
         if not text.startswith(_SCHEME) or not _BUCKET.fullmatch(bucket):
             raise BadInput(f"{text!r} is not the address of a bucket.", remedy="Write s3://bucket/prefix.")
-        return cls(bucket, key.strip("/"))
+        key = key.strip("/")
+        if key:
+            require_plain(key)
+        return cls(bucket, key)
 
     def __str__(self) -> str:
         return f"{_SCHEME}{self.bucket}/{self.key}" if self.key else f"{_SCHEME}{self.bucket}"

@@ -40,7 +40,7 @@ def look(images: Path, *, ignore: Sequence[Path] = (), seed: int = 0, progress: 
         NotFound: there is no such folder.
         BadInput: it is no folder, has no image, or none of those looked at can be read.
     """
-    if images.parts[:1] == ("s3:",):
+    if "s3:" in images.parts:  # also where a caller took the address for a relative path
         raise BadInput(
             "--from-images looks at a folder on disk, not at an address.",
             remedy="Copy a few hundred of the images to disk and look at them; `ingest` then takes the address.",

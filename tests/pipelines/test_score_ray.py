@@ -137,7 +137,7 @@ def test_a_killed_ray_scoring_is_finished_by_either_engine(promoted: Path, new_i
         report = done(promoted, "score", str(images), "--out", str(out))
         again = done(
             copied, "score", str(images), "--out", str(tmp_path / "ray.parquet"), "--engine", "ray",
-            "--ray-address", cluster.address,
+            "--ray-address", cluster.address, **cluster.environment,
         )  # fmt: skip
     assert report["resumed_rows"] == again["resumed_rows"] >= ROWS_PER_PART
     _same_rows(tmp_path / "ray.parquet", out)
