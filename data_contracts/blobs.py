@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_contracts.errors import IntegrityError, NotFound, UnreadableImage
+from data_contracts.errors import BadInput, IntegrityError, NotFound, UnreadableImage
 from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, require_plain
 from data_contracts.vocabulary import QuarantineKind
 
@@ -43,6 +43,21 @@ class Blobs:
     def is_there(self, uri: str) -> bool:
         """Whether the file or object that a uri names exists; asks the storage, does not read it."""
         return self.place(uri).is_file()
+
+    def path(self, uri: str) -> Path:
+        """The file on disk that a uri names, for work that cannot do with bytes.
+
+        Raises:
+            BadInput: it lies on remote storage.
+            NotFound, UnreadableImage: see :meth:`place`.
+        """
+        place = self.place(uri)
+        if isinstance(place, ObjectAddress):
+            raise BadInput(
+                f"{place} is no file on disk, and this needs one.",
+                remedy="Ingest with --copy, so that the workspace keeps a copy of every image.",
+            )
+        return place
 
     def place(self, uri: str) -> Place:
         """The file or object that a uri names.

@@ -24,6 +24,16 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+class DeadlyPath:
+    """A file that kills whoever reads it, as a defect of a decoder would."""
+
+    def read_bytes(self) -> bytes:
+        os._exit(1)
+
+    def is_file(self) -> bool:
+        return True
+
+
 class RayCluster:
     """A head without dashboard; ``add_node`` starts further nodes. Use it as a context manager."""
 

@@ -105,6 +105,20 @@ def test_scores_of_objects_are_those_of_the_same_files(
     assert one.rows == 1
 
 
+@pytest.mark.slow
+def test_actors_read_objects_for_themselves(
+    server: StorageServer, promoted: Path, new_images: Path, tmp_path: Path
+) -> None:
+    server.put_folder(BUCKET, "line6/batch", new_images)
+    words = ("score", f"s3://{BUCKET}/line6/batch", "--out")
+    done(promoted, *words, str(tmp_path / "local.parquet"), **server.environment)
+    shutil.rmtree(promoted / "scores")
+    report = done(promoted, *words, str(tmp_path / "ray.parquet"), "--engine", "ray", **server.environment)
+    assert (report["rows"], report["errors"], report["reused"]) == (61, 1, False)
+    tables = [read_table(tmp_path / f"{name}.parquet", SCORES) for name in ("local", "ray")]
+    pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+
+
 def test_scored_objects_become_known_images_of_their_prefix(
     storage: StorageServer, promoted: Path, new_images: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +179,8 @@ def test_an_object_that_changed_since_ingest_is_noticed(
         IntegrityError, match=rf"s3://{BUCKET}/changing/dots/dots-000.png changed since it was ingested"
     ):
         blobs.read(changed["uri"], changed["image_id"])
+    with pytest.raises(BadInput, match="is no file on disk, and this needs one"):
+        blobs.path(changed["uri"])
     assert _take_in(fresh, address).added == 1
     storage.remove(BUCKET, "changing/plain/plain-000.png")
     gone = images[images["uri"].str.endswith("plain/plain-000.png")].iloc[0]
@@ -238,7 +254,7 @@ def test_an_address_with_nothing_behind_it_is_refused_in_a_sentence(
 @pytest.mark.parametrize(
     ("change", "code", "sentence"),
     [
-        ({"AWS_ENDPOINT_URL": "http://user:sesame@127.0.0.1:9"}, 1, "does not answer at http://127.0.0.1:9."),
+        ({"AWS_ENDPOINT_URL": "http://user:sesame@127.0.0.1:9"}, 1, "The storage of s3://plant does not answer."),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, 2, "does not know who asks"),
     ],
 )

@@ -17,21 +17,21 @@ import pandas as pd
 import psutil
 import pytest
 
-from data_contracts.errors import BadInput, Unreachable
+from data_contracts.errors import BadInput, TailsightError, Unreachable
 from data_contracts.frames import SCORES, read_table
 from data_contracts.progress import SILENT
 from data_contracts.workspace import Workspace
 from domain_models.model_package import read_card
 from domain_models.runtimes import Runtime
 from domain_models.tracking import Registry
-from pipelines.steps import ray_session
+from pipelines.steps import ray_session, score_ray
 from pipelines.steps.score import ROWS_PER_PART, ScoreRequest, check_engine, score
-from pipelines.steps.score_files import batch_files
+from pipelines.steps.score_files import BatchFile, batch_files
 from pipelines.steps.score_parts import Parts
 from pipelines.steps.score_ray import compute_parts_with_ray
 from pipelines.steps.score_recipe import ModelRecipe
 from tests.pipelines.commands import TAILSIGHT, done, tailsight
-from tests.pipelines.ray_cluster import RayCluster, free_port
+from tests.pipelines.ray_cluster import DeadlyPath, RayCluster, free_port
 
 
 def _same_rows(one: Path, other: Path) -> None:
@@ -158,6 +158,21 @@ def test_a_machine_that_does_not_see_the_files_is_named(promoted: Path, new_imag
     assert not _own_ray_processes()
 
 
+@pytest.mark.slow
+def test_a_file_that_kills_its_worker_is_not_tried_for_ever(
+    promoted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_ray, "LOSSES_SURVIVED", 1)
+    files = [BatchFile(DeadlyPath(), 1, 1)]  # type: ignore[arg-type]
+    with Registry.open(promoted / "mlflow") as registry:
+        package = registry.package("1")
+    parts = Parts(tmp_path / "parts", rows=1, size=ROWS_PER_PART, classes=read_card(package).classes)
+    recipe = ModelRecipe("1", Runtime.OPENVINO, package)
+    with pytest.raises(TailsightError, match=r"The Ray cluster gave up: .*the same command goes on with the others"):
+        compute_parts_with_ray(files, parts, [0], recipe, batch_size=64, address=None, progress=SILENT)
+    assert not _own_ray_processes()
+
+
 def test_a_cluster_that_does_not_answer_is_refused_in_a_sentence(promoted: Path, new_images: Path) -> None:
     out = promoted.parent / "s.parquet"
     words = ("score", str(new_images), "--out", str(out), "--engine", "ray", "--ray-address")
@@ -191,11 +206,6 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 def test_an_address_without_the_engine_is_refused() -> None:
     with pytest.raises(BadInput, match="--ray-address is of --engine ray alone"):
         check_engine("local", "127.0.0.1:6379")
-
-
-def test_an_engine_that_does_not_exist_names_those_that_do() -> None:
-    with pytest.raises(BadInput, match=r"There is no engine 'spark'. Engines: local, ray."):
-        check_engine("spark")
 
 
 def test_a_missing_extra_is_refused_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
