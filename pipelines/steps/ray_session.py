@@ -6,19 +6,23 @@ import contextlib
 import io
 import logging
 import os
+import secrets
+import shutil
 import signal
 import socket
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from data_contracts.errors import BadInput, Unreachable
 from data_contracts.settings import read_variable
 
-_ENVIRONMENT = {
+_VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -26,6 +30,7 @@ _ENVIRONMENT = {
 }
 _CONNECT_SECONDS = 5.0
 _SETTINGS_FRAME = 4
+_LONGEST_FOLDER = 40
 _OBJECT_STORE_BYTES = 256 << 20
 """File names and rows pass through it, never pixels."""
 
@@ -82,8 +87,9 @@ def _speaks_grpc(connection: socket.socket) -> bool:
 def ray_session(address: str | None, processors: int) -> Iterator[Any]:
     """The module ``ray``, connected to a cluster or to one made here, and disconnected at the end.
 
-    What Ray prints goes nowhere, because stdout belongs to ``--json`` and stderr to our own progress; its log files
-    stay where the cluster keeps them. Signal handlers and the environment are left as they were.
+    What Ray prints goes nowhere, because stdout belongs to ``--json`` and stderr to our own progress. Its log files stay
+    where the cluster keeps them; of a cluster made here, after a failure only. Signal handlers and the environment are
+    left as they were.
 
     Args:
         address: HOST:PORT of a cluster that this machine belongs to; ``None`` makes one of this machine alone.
@@ -95,26 +101,35 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
     """
     require_ray(address)
     before = signal.getsignal(signal.SIGTERM)
-    with _environment(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    variables = _VARIABLES if address else _VARIABLES | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _own_token()}
+    with _environment(variables), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own imports
         import ray
         import ray.data
 
         warnings.simplefilter("ignore")  # importing Ray has put its own filters before ours
         _silence()
+        folder = None if address else _short_folder()
         try:
             with _without_stderr():  # its C++ parts write past Python
-                _connect(ray, address, processors)
+                _connect(ray, address, processors, folder)
             yield ray
         finally:
             ray.shutdown()
             if before is not None:
                 with contextlib.suppress(ValueError):  # not the main thread: then Ray has not touched it either
                     signal.signal(signal.SIGTERM, before)
+        if folder is not None:  # after a failure its logs are worth reading
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _connect(ray: Any, address: str | None, processors: int) -> None:
-    own = {"num_cpus": processors, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+def _connect(ray: Any, address: str | None, processors: int, folder: str | None) -> None:
+    own: dict[str, Any] = {
+        "num_cpus": processors,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    own |= {"_temp_dir": folder} if folder else {}
     where = f" at {address}" if address else " of this machine"
     try:
         ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **({} if address else own))
@@ -138,6 +153,15 @@ def _connect(ray: Any, address: str | None, processors: int) -> None:
         ) from None
 
 
+def _short_folder() -> str | None:
+    """A folder for the files of a cluster made here, if the names of its sockets fit in there; else Ray's own."""
+    folder = tempfile.mkdtemp(prefix="ray-")
+    if len(folder) <= _LONGEST_FOLDER:
+        return folder
+    os.rmdir(folder)  # noqa: PTH106
+    return None
+
+
 def living_nodes(ray: Any) -> list[Node]:
     """The machines of the cluster that have processors and answer, in a steady order."""
     nodes = [
@@ -148,10 +172,16 @@ def living_nodes(ray: Any) -> list[Node]:
     return sorted((node for node in nodes if node.processors), key=lambda node: node.node_id)
 
 
+@cache
+def _own_token() -> str:
+    """What lets our own processes into a cluster made here, and nobody else; Ray would leave one in the home folder."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
-def _environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

@@ -281,7 +281,9 @@ def _measured(measured: dict[str, Any]) -> list[str]:
         ["files of a folder listed", f"{_number(measured['folder_listing_per_second'])} files/s"],
     ]
     said = f"On {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, {measured['date']}. "
-    said += "Images and models: one core. The storage is a test server on the same cores, so a stand-in."
+    said += (
+        "Images and models: one core, by processor time. The storage is a test server on the same cores, so a stand-in."
+    )
     said += " It does not say what other storage gives, so reading is no row among what is short."
     return [said, *([measured["remark"]] if "remark" in measured else []), "", *_table("what|figure", rows)]
 
