@@ -87,7 +87,7 @@ def _speaks_grpc(connection: socket.socket) -> bool:
 def ray_session(address: str | None, processors: int) -> Iterator[Any]:
     """The module ``ray``, connected to a cluster or to one made here, and disconnected at the end.
 
-    What Ray prints goes nowhere, because stdout belongs to ``--json`` and stderr to our own progress. Its log files stay
+    What Ray prints goes nowhere: stdout belongs to ``--json`` and stderr to our own progress. Its log files stay
     where the cluster keeps them; of a cluster made here, after a failure only. Signal handlers and the environment are
     left as they were.
 
