@@ -44,6 +44,7 @@ def storage(server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> StorageSe
     """The server, with its address and keys in this process's environment."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TAILSIGHT_PROCESSES", "1")
     return server
 
 
@@ -73,8 +74,9 @@ def test_class_folders_on_storage_become_a_model_as_those_on_disk_do(
     storage: StorageServer, fresh: Workspace, image_folder: Path, tmp_path: Path
 ) -> None:
     storage.put_folder(BUCKET, "line4/images", image_folder)
-    report = _take_in(fresh, f"s3://{BUCKET}/line4/images")
-    assert (report.added, report.quarantined) == (150, [])
+    # a command of its own: processes that read for this one may have been started before its environment was set
+    report = done(fresh.folder, "ingest", f"s3://{BUCKET}/line4/images", TAILSIGHT_PROCESSES="2", **storage.environment)
+    assert (report["added"], report["quarantined"]) == (150, [])
     on_disk = Workspace(tmp_path / "on-disk")
     initialise(on_disk, "generic")
     _take_in(on_disk, str(image_folder))
