@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from data_contracts import object_requests
 from data_contracts.blobs import Blobs
@@ -189,6 +191,23 @@ def test_an_object_that_changed_since_ingest_is_noticed(
     with pytest.raises(NotFound, match="cannot be read"):
         blobs.read(gone["uri"], gone["image_id"])
     assert not blobs.is_there(gone["uri"])
+
+
+def test_look_alikes_among_objects_are_found(storage: StorageServer, fresh: Workspace, tmp_path: Path) -> None:
+    chance = np.random.default_rng(3)
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for number in range(4):
+        picture = np.kron(chance.integers(0, 255, (8, 8)), np.ones((16, 16))).astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{number}-first.png")
+        Image.fromarray(np.clip(picture + chance.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)).save(
+            folder / f"{number}-second.png"
+        )
+    storage.put_folder(BUCKET, "pairs", folder)
+    on_disk = Workspace(tmp_path / "on-disk")
+    initialise(on_disk, "generic")
+    found = _take_in(fresh, f"s3://{BUCKET}/pairs").near_duplicates
+    assert found == _take_in(on_disk, str(folder)).near_duplicates > 0
 
 
 def test_a_labels_file_on_disk_names_objects(storage: StorageServer, fresh: Workspace, tmp_path: Path) -> None:
