@@ -339,7 +339,7 @@ def _shortages(plans: Sequence[Plan]) -> list[str]:
         word = "The first bottleneck" if is_short else "Nothing is short; nearest to it"
         lines += [
             f"**{plan.level.name[0].upper()}{plan.level.name[1:]} a month.** {word}: {first.resource}"
-            f" ({first.needed}, against {first.given}: {_number(first.times)} times). Then: {first.remedy}.",
+            f" ({first.needed}, against {first.given}: {_number(first.times)} times). What helps: {first.remedy}.",
             "",
             *_table(
                 "resource|needed|one gives|times|when it is short",
