@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_contracts.errors import IntegrityError, NotFound, UnreadableImage
+from data_contracts.errors import BadInput, IntegrityError, NotFound, UnreadableImage
+from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, require_plain
 from data_contracts.vocabulary import QuarantineKind
 
 
@@ -23,20 +24,46 @@ def frame_of(uri: str) -> int:
 
 
 class Blobs:
-    """Reads image bytes by ``root_id/relative/path`` uri.
+    """Reads image bytes by ``root_id/relative/path`` uri, from disk or from S3-compatible storage.
 
     Args:
-        roots: absolute folder of each registered root, by root id.
+        roots: absolute folder or address of each registered root, by root id.
     """
 
-    def __init__(self, roots: Mapping[str, Path]) -> None:
-        self._roots = {name: Path(folder).resolve() for name, folder in roots.items()}
+    def __init__(self, roots: Mapping[str, Place]) -> None:
+        self._roots: dict[str, Place] = {
+            name: root if isinstance(root, ObjectAddress) else Path(root).resolve() for name, root in roots.items()
+        }
+
+    def reads_at_once(self, processors: int) -> int:
+        """How many reads should be under way together: as many as processors from disk, more where a network waits."""
+        remote = any(isinstance(root, ObjectAddress) for root in self._roots.values())
+        return max(1, processors, READS_AT_ONCE if remote else 0)
+
+    def is_there(self, uri: str) -> bool:
+        """Whether the file or object that a uri names exists; asks the storage, does not read it."""
+        return self.place(uri).is_file()
 
     def path(self, uri: str) -> Path:
-        """The file that a uri names.
+        """The file on disk that a uri names, for work that cannot do with bytes.
 
         Raises:
-            NotFound: the root is not registered.
+            BadInput: it lies on remote storage.
+            NotFound, UnreadableImage: see :meth:`place`.
+        """
+        place = self.place(uri)
+        if isinstance(place, ObjectAddress):
+            raise BadInput(
+                f"{place} is no file on disk, and this needs one.",
+                remedy="Ingest with --copy, so that the workspace keeps a copy of every image.",
+            )
+        return place
+
+    def place(self, uri: str) -> Place:
+        """The file or object that a uri names.
+
+        Raises:
+            NotFound: the root is not registered, or a key cannot be told from one outside its prefix.
             UnreadableImage: the path leaves its root.
         """
         name, _, relative = uri.partition("/")
@@ -44,8 +71,12 @@ class Blobs:
             relative = relative.rpartition("#")[0]
         if name not in self._roots:
             raise NotFound(f"The image {uri} lies under a root that is not registered ({name}).")
-        path = (self._roots[name] / relative).resolve()
-        if not path.is_relative_to(self._roots[name]):
+        root = self._roots[name]
+        if isinstance(root, ObjectAddress):
+            require_plain(relative)
+            return root / relative
+        path = (root / relative).resolve()
+        if not path.is_relative_to(root):
             raise UnreadableImage(f"{uri} leads outside its root.", QuarantineKind.OUTSIDE_FOLDER)
         return path
 
@@ -55,8 +86,9 @@ class Blobs:
         Raises:
             NotFound: the file is gone.
             IntegrityError: the bytes changed since ingest.
+            Unreachable: the storage does not answer.
         """
-        path = self.path(uri)
+        path = self.place(uri)
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -9,7 +9,7 @@ TailsightError                  something failed; exit code 1
 ├── Refused                     the request is valid, a rule says no (gate, parity, role); exit code 1
 ├── IntegrityError              stored data does not match its hash or its chain; exit code 1
 └── Busy                        somebody else holds the workspace or the lease; exit code 1
-    ├── Unreachable             the ledger's server does not answer now; the same again later may work
+    ├── Unreachable             a server that is needed does not answer now; the same again later may work
     └── NoSpace                 the disk is full; the same again works once there is room
 
 A message says what happened, to which file or row, the likely cause, and what to do.
@@ -92,7 +92,7 @@ class Busy(TailsightError):
 
 
 class Unreachable(Busy):
-    """The ledger's server does not answer now; the same again later may work."""
+    """A server (the ledger's, the storage's, a cluster's) does not answer now; the same again later may work."""
 
     situation = "server_away"
 

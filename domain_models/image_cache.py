@@ -71,7 +71,7 @@ def build_image_cache(
         items: (image id, uri) of each image wanted.
         blobs: where the bytes come from; their hash is checked against the image id.
         spec: how images are prepared.
-        processes: how many images are decoded at once.
+        processes: how many images are decoded at once; more are read where they lie on remote storage.
         progress: told of each image decoded.
 
     Raises:
@@ -142,7 +142,7 @@ def _decode_missing(
     try:
         with (
             progress.step("Decoding images", total=len(missing)) as step,
-            ThreadPoolExecutor(max_workers=max(1, processes)) as pool,
+            ThreadPoolExecutor(max_workers=blobs.reads_at_once(processes)) as pool,
             rows_path.open("a", encoding="utf-8") as journal,
         ):
             for start in range(0, len(missing), CHUNK):

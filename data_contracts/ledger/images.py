@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -132,8 +132,8 @@ def find_images(ledger: Ledger, text: str) -> list[str]:
         for column, value in ((OCCURRENCE.c.path, relative), (OCCURRENCE.c.file_name, wanted)):
             found.update(connection.execute(select(OCCURRENCE.c.image_id).where(column == value)).scalars())
         found.update(connection.execute(select(EXTERNAL_ID.c.image_id).where(EXTERNAL_ID.c.value == wanted)).scalars())
-        if Path(wanted).is_absolute():
-            found.update(_under_roots(connection, Path(wanted)))
+        if Path(wanted).is_absolute() or wanted.startswith("s3://"):
+            found.update(_under_roots(connection, wanted))
     return sorted(found)
 
 
@@ -151,10 +151,11 @@ def _update_images(connection: Connection, column: str, values: Mapping[str, str
         connection.execute(statement, [{"of_image": key, "to_value": value} for key, value in values.items()])
 
 
-def _under_roots(connection: Connection, path: Path) -> Iterator[str]:
+def _under_roots(connection: Connection, path: str) -> Iterator[str]:
     for root_id, folder in connection.execute(select(ROOT.c.root_id, ROOT.c.folder)).all():
-        if path.is_relative_to(folder):
-            place = (OCCURRENCE.c.root_id == root_id) & (OCCURRENCE.c.path == path.relative_to(folder).as_posix())
+        if PurePosixPath(path).is_relative_to(folder):  # of an address, too: both spell s3: alike
+            relative = PurePosixPath(path).relative_to(folder).as_posix()
+            place = (OCCURRENCE.c.root_id == root_id) & (OCCURRENCE.c.path == relative)
             yield from connection.execute(select(OCCURRENCE.c.image_id).where(place)).scalars()
 
 

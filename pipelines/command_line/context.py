@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_contracts.object_storage import place_of
 from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
@@ -51,5 +52,10 @@ def run_verb(job: Job, config: Mapping[str, Mapping[str, Any]], *, batch: str | 
 
 
 def absolute(path: str | Path) -> str:
-    """A path or glob as it would be from any folder (a job may run elsewhere)."""
-    return str(Path(path).expanduser().absolute())
+    """A path or glob as it would be from any folder (a job may run elsewhere); an address as it is.
+
+    Raises:
+        BadInput: an address that is not whole, or holds credentials: it must not reach the record of a run.
+    """
+    place = place_of(path)
+    return str(place.expanduser().absolute()) if isinstance(place, Path) else str(place)

@@ -22,7 +22,12 @@ def score(
     precision: Annotated[
         str, typer.Option(metavar="auto|fp32|bf16|int8|…", help="auto: what was exported last for OpenVINO, else fp32.")
     ] = "auto",
-    engine: Annotated[str, typer.Option(metavar="local", help="Where it runs.")] = "local",
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where it runs: here, or on Ray's actors.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A Ray cluster; none: this machine's processors.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Images computed at once. Default: measured on this machine.")
     ] = None,
@@ -32,7 +37,7 @@ def score(
     from pipelines.command_line.summaries_production import summarise_score
     from pipelines.steps.score import batch_key, check_engine
 
-    check_engine(engine)
+    check_engine(engine, ray_address)
     workspace = workspace_in_use().require()
     config = {
         "images": absolute(images),
@@ -41,6 +46,8 @@ def score(
         "runtime": runtime,
         "precision": precision,
         "batch_size": batch_size,
+        "engine": engine,
+        "ray_address": ray_address,
     }
     outcome = run_verb(Job.SCORE, {AssetName.BATCH_SCORES: config}, batch=batch_key(workspace, str(config["images"])))
     emit(outcome.report, summarise_score, as_json=json_output)

@@ -89,6 +89,8 @@ class ScoreConfig(dg.Config):
     runtime: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    engine: str = "local"
+    ray_address: str | None = None
 
 
 class QueueConfig(dg.Config):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_contracts.blobs import Blobs, frame_of
 from data_contracts.display import SMALL_SIDE, DisplayCopies, small_size
-from data_contracts.errors import BadInput, TailsightError
+from data_contracts.errors import BadInput, TailsightError, Unreachable
 from data_contracts.imaging import decode
 from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
@@ -51,6 +51,8 @@ def make_display_copies(
         image_id, uri = item
         try:
             picture = decode(blobs.read(uri, image_id), max_megapixels=max_megapixels, frame=frame_of(image_id))
+        except Unreachable:
+            raise
         except TailsightError as error:
             return image_id, error.what
         copies.write_copies(image_id, picture.array, display_of=uri)
@@ -63,7 +65,7 @@ def make_display_copies(
         try:
             with (
                 progress.step("Making display copies", total=len(missing)) as step,
-                ThreadPoolExecutor(max_workers=max(1, read_settings().processes)) as pool,
+                ThreadPoolExecutor(max_workers=blobs.reads_at_once(read_settings().processes)) as pool,
             ):
                 for image_id, reason in pool.map(make, missing):
                     step.advance()
@@ -121,7 +123,7 @@ def make_overlays(
 
     with (
         progress.step("Making overlays", total=len(readable)) as step,
-        ThreadPoolExecutor(max_workers=max(1, read_settings().processes)) as pool,
+        ThreadPoolExecutor(max_workers=blobs.reads_at_once(read_settings().processes)) as pool,
     ):
         for start in range(0, len(readable), _CHUNK):
             ids = [image_id for image_id, _ in readable[start : start + _CHUNK]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_contracts.blobs import Blobs
-from data_contracts.errors import TailsightError
+from data_contracts.errors import NotFound, TailsightError, Unreachable, UnreadableImage
 from data_contracts.profile import Profile
 from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
@@ -134,9 +135,13 @@ def prepared_images(
 ) -> tuple[CachedImages, list[Item]]:
     """Prepared images of those items that can be read, and which these are; ``folder``: where they are kept."""
     folder, processes = folder or image_cache_folder(workspace), read_settings().processes
-    there = [item for item in items if _is_there(blobs, item[1])]
+    with ThreadPoolExecutor(max_workers=blobs.reads_at_once(1)) as pool:
+        found = pool.map(lambda item: _is_there(blobs, item[1]), items)
+        there = [item for item, is_there in zip(items, found, strict=True) if is_there]
     try:
         return build_image_cache(folder, there, blobs, spec, processes=processes, progress=progress), there
+    except Unreachable:
+        raise
     except TailsightError:  # at least one file is not what was ingested: find out which
         whole = [item for item in there if _is_whole(blobs, item)]
         return build_image_cache(folder, whole, blobs, spec, processes=processes, progress=progress), whole
@@ -144,8 +149,8 @@ def prepared_images(
 
 def _is_there(blobs: Blobs, uri: str) -> bool:
     try:
-        return blobs.path(uri).is_file()
-    except TailsightError:
+        return blobs.is_there(uri)
+    except (NotFound, UnreadableImage):
         return False
 
 
@@ -155,6 +160,8 @@ def _is_whole(blobs: Blobs, item: Item) -> bool:
 
     try:
         decode(blobs.read(item[1], item[0]), max_megapixels=float("inf"), frame=frame_of(item[0]))
+    except Unreachable:
+        raise
     except TailsightError:
         return False
     return True

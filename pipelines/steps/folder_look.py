@@ -40,6 +40,11 @@ def look(images: Path, *, ignore: Sequence[Path] = (), seed: int = 0, progress: 
         NotFound: there is no such folder.
         BadInput: it is no folder, has no image, or none of those looked at can be read.
     """
+    if "s3:" in images.parts:  # also where a caller took the address for a relative path
+        raise BadInput(
+            "--from-images looks at a folder on disk, not at an address.",
+            remedy="Copy a few hundred of the images to disk and look at them; `ingest` then takes the address.",
+        )
     if images.exists() and not images.is_dir():
         raise BadInput(f"{images} is a file; --from-images looks at a folder.", remedy="Name the folder of images.")
     progress.say(f"Looking through {printable(str(images))}.")
@@ -66,4 +71,4 @@ def look(images: Path, *, ignore: Sequence[Path] = (), seed: int = 0, progress: 
         )
     judged = judge_labels(labels.counts, Taxonomy())
     nearest = nearest_profile(judged.new_classes, [labels.group[0]] if labels.group else [])
-    return Seen(found.root, found, labels, judged, survey, nearest)
+    return Seen(found.folder, found, labels, judged, survey, nearest)

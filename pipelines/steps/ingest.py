@@ -17,6 +17,7 @@ from data_contracts.label_files import LabelColumns, LabelFile, header_of, read_
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.fold import image_labels
 from data_contracts.ledger.near_duplicates import near_duplicates_frame
+from data_contracts.object_storage import place_of
 from data_contracts.profile import Profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.settings import read_settings
@@ -32,11 +33,11 @@ from pipelines.steps.near_duplicates import find_near_duplicates, large_componen
 
 
 class IngestRequest(BaseModel):
-    """What to take in. ``images`` is a folder, a glob or a file; without ``labels`` class folders label."""
+    """What to take in. ``images`` is a folder, a glob, a file or an address; without ``labels`` class folders label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    images: Path
+    images: str | Path
     labels: Path | None = None
     image_column: str = "image"
     label_column: str = "label"
@@ -178,7 +179,7 @@ def _discover(workspace: Workspace, request: IngestRequest, progress: Progress) 
         workspace.reports,
         workspace.locks,
     )
-    return discover(request.images, ignore=[*own, *([request.labels] if request.labels else [])])
+    return discover(place_of(request.images), ignore=[*own, *([request.labels] if request.labels else [])])
 
 
 def _look_alikes(pairs: pd.DataFrame, n_images: int) -> list[str]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.image_formats import EXTENSIONS, UNSUPPORTED_EXTENSIONS
 from data_contracts.label_rules import printable
+from data_contracts.object_storage import ObjectAddress, Place
 from data_contracts.records import QuarantinedFile
 from data_contracts.vocabulary import QuarantineKind
 
-_SYSTEM_NAMES = {
+SYSTEM_NAMES = {
     "thumbs.db",
     "desktop.ini",
     "__macosx",
@@ -28,7 +29,7 @@ _SYSTEM_NAMES = {
     "lost+found",
     "__pycache__",
 }
-_GLOB = re.compile(r"[*?\[]")
+GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -44,23 +45,40 @@ class FoundFile:
 class Discovery:
     """What a folder offers: files to read, what was set aside, and how many files of which other kinds there are."""
 
-    root: Path
+    root: Place
     files: dict[str, FoundFile] = field(default_factory=dict)
     set_aside: dict[str, QuarantinedFile] = field(default_factory=dict)
     other_kinds: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, FoundFile] = field(default_factory=dict)
+    """Of remote storage: what was listed beside the files, so that a labels CSV may name it without a new question."""
+
+    @property
+    def folder(self) -> Path:
+        """The root, for work that needs a folder on disk.
+
+        Raises:
+            BadInput: it is an address.
+        """
+        if isinstance(self.root, ObjectAddress):
+            raise BadInput(f"{self.root} is no folder on disk, and this needs one.", remedy="Copy the images to disk.")
+        return self.root
 
 
-def discover(images: Path, *, ignore: Iterable[Path] = ()) -> Discovery:
-    """Look through a folder, a glob (``**`` crosses folders) or at one file.
+def discover(images: Place, *, ignore: Iterable[Path] = ()) -> Discovery:
+    """Look through a folder, a glob (``**`` crosses folders) or at one file, on disk or on S3-compatible storage.
 
     Args:
-        images: a folder, a glob such as ``line3/*.png``, or an image file.
+        images: a folder, a glob such as ``line3/*.png``, or an image file; or the address of a prefix or an object.
         ignore: folders and files that are not looked at (the workspace's own).
 
     Raises:
         NotFound: there is nothing under this path.
         BadInput: it is neither a folder, a file nor a glob.
     """
+    if isinstance(images, ObjectAddress):
+        from pipelines.steps.ingest_objects import discover_objects
+
+        return discover_objects(images)
     root, pattern = _root_and_pattern(images)
     found = Discovery(root)
     skipped = {str(path.resolve()) for path in ignore}
@@ -77,6 +95,10 @@ def take_named(found: Discovery, relative: str) -> bool:
     """
     if relative in found.files or relative in found.set_aside:
         return True
+    if isinstance(found.root, ObjectAddress):
+        if relative in found.passed_over:
+            found.files[relative] = found.passed_over[relative]
+        return relative in found.files
     path = found.root / relative
     if not os.path.lexists(path):
         return False
@@ -98,17 +120,17 @@ def _root_and_pattern(images: Path) -> tuple[Path, re.Pattern[str] | None]:
             return images.resolve().parent, re.compile(re.escape(images.name))
     except OSError as error:
         raise BadInput(f"{images} cannot be read ({error.strerror}).") from None
-    if not _GLOB.search(text):
+    if not GLOB.search(text):
         raise NotFound(f"There is no folder {printable(text)}.", remedy="Check the path of the images.")
     parts = images.parts
-    first = next(i for i, part in enumerate(parts) if _GLOB.search(part))
+    first = next(i for i, part in enumerate(parts) if GLOB.search(part))
     root = Path(*parts[:first]) if first else Path()
     if not root.is_dir():
         raise NotFound(f"There is no folder {root}, where {printable(text)} begins.")
-    return root.resolve(), _translate(parts[first:])
+    return root.resolve(), translate(parts[first:])
 
 
-def _translate(parts: tuple[str, ...]) -> re.Pattern[str]:
+def translate(parts: Sequence[str]) -> re.Pattern[str]:
     """A glob's parts as a regular expression over relative paths; ``*`` stays within a folder."""
     pieces = []
     for number, part in enumerate(parts):
@@ -143,7 +165,7 @@ def _walk(folder: str, prefix: str, skipped: set[str], found: Discovery) -> Iter
         _set_aside(found, prefix or ".", QuarantineKind.UNREADABLE, reason)
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+        if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_NAMES:
             continue
         if entry.path in skipped:
             continue
@@ -173,7 +195,7 @@ def _take(entry: os.DirEntry[str] | Path, relative: str, found: Discovery, *, na
     try:
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
-            status = _followed(Path(entry), found.root)
+            status = _followed(Path(entry), found.folder)
     except _SetAside as aside:
         _set_aside(found, relative, aside.kind, str(aside))
         return

@@ -14,6 +14,7 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.images import add_images, images_frame, occurrences_frame, repoint_images
 from data_contracts.ledger.quarantine import quarantine_frame, record_quarantine, release
 from data_contracts.ledger.roots import register_root, registered_roots
+from data_contracts.object_storage import Place
 from data_contracts.progress import Progress
 from data_contracts.records import ImageRecord, Occurrence, QuarantinedFile
 from data_contracts.workspace import Workspace
@@ -36,7 +37,7 @@ class Taken:
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
     new: set[str] = field(default_factory=set)
     set_aside: list[QuarantinedFile] = field(default_factory=list)
-    other_places: dict[str, list[Path]] = field(default_factory=dict)
+    other_places: dict[str, list[Place]] = field(default_factory=dict)
 
     @property
     def image_ids(self) -> set[str]:
@@ -89,8 +90,15 @@ def take_files(
         }
     taken = Taken(images=dict(unchanged))
     orders = [
-        ReadOrder(str(found.root), path, max_megapixels, str(workspace.custody) if copy_files else None)
-        for path in found.files
+        ReadOrder(
+            str(found.root),
+            path,
+            max_megapixels,
+            str(workspace.custody) if copy_files else None,
+            file.size_bytes,
+            file.modified_ns,
+        )
+        for path, file in found.files.items()
         if path not in unchanged
     ]
     recorder = _Recorder(ledger, root_id, custody_root, uris, said, batch, taken)
@@ -221,9 +229,9 @@ def _record_set_aside(ledger: Ledger, root_id: str, found: Discovery, taken: Tak
     release(ledger, root_id, [path for path in held["path"] if path in taken.images])
 
 
-def _other_places(ledger: Ledger, occurrences: pd.DataFrame, root_id: str, taken: Taken) -> dict[str, list[Path]]:
+def _other_places(ledger: Ledger, occurrences: pd.DataFrame, root_id: str, taken: Taken) -> dict[str, list[Place]]:
     """Earlier files with the same bytes as images here, as far as they are not offered now."""
-    places: dict[str, list[Path]] = defaultdict(list)
+    places: dict[str, list[Place]] = defaultdict(list)
     roots = registered_roots(ledger)
     here = taken.image_ids
     columns = (occurrences[name].to_list() for name in ("image_id", "root_id", "path"))

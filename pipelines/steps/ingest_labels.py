@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.events import append_events, events_frame
 from data_contracts.ledger.fold import current_labels
 from data_contracts.ledger.taxonomies import follow_profile, save_taxonomy
+from data_contracts.object_storage import Place
 from data_contracts.profile import Profile
 from data_contracts.records import Conflict, LabelError, NewLabelEvent
 from data_contracts.taxonomy import Taxonomy
@@ -38,7 +38,7 @@ def import_statements(
     ledger: Ledger,
     profile: Profile,
     said: Mapping[str, Sequence[Statement]],
-    other_places: Mapping[str, Sequence[Path]],
+    other_places: Mapping[str, Sequence[Place]],
     *,
     who: str,
     origin: str,
@@ -168,7 +168,7 @@ def _disagreement(image: str, statements: Sequence[Statement], judged: Judgement
 
 
 def _other_place_conflict(
-    image: str, name: str, known: _KnownLabels, other_places: Mapping[str, Sequence[Path]]
+    image: str, name: str, known: _KnownLabels, other_places: Mapping[str, Sequence[Place]]
 ) -> Conflict | None:
     """A label that differs from an earlier import's is a correction, unless that one spoke of another copy."""
     imported = known.imported.get(image)

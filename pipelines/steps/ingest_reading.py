@@ -9,7 +9,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -19,6 +19,7 @@ from data_contracts.blobs import image_id_of
 from data_contracts.errors import TailsightError, UnreadableImage
 from data_contracts.image_formats import EXTENSIONS, sniff, with_article
 from data_contracts.imaging import decode
+from data_contracts.object_storage import READS_AT_ONCE, place_of
 from data_contracts.perceptual import hash_and_brightness
 from data_contracts.vocabulary import QuarantineKind
 
@@ -31,12 +32,17 @@ _SERIAL_BELOW = 64
 
 @dataclass(frozen=True)
 class ReadOrder:
-    """What a worker is to read: ``path`` relative to ``root``; with ``custody``, a copy is kept there."""
+    """What a worker is to read: ``path`` relative to ``root``; with ``custody``, a copy is kept there.
+
+    Of an object, ``size_bytes`` and ``modified_ns`` are what its listing said; of a file they are looked up.
+    """
 
     root: str
     path: str
     max_megapixels: float
     custody: str | None = None
+    size_bytes: int = 0
+    modified_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ def read_files(orders: Sequence[ReadOrder], processes: int) -> Iterator[ReadFile
         TailsightError: no worker can be started here, so nothing can be said about the files.
     """
     if processes <= 1 or len(orders) < _SERIAL_BELOW:
-        yield from map(read_file, orders)
+        for start in range(0, len(orders), _CHUNK):
+            yield from _read_together(orders[start : start + _CHUNK])
         return
     waiting = deque(list(orders[i : i + _CHUNK]) for i in range(0, len(orders), _CHUNK))
     while waiting:
@@ -91,10 +98,9 @@ def read_files(orders: Sequence[ReadOrder], processes: int) -> Iterator[ReadFile
 
 def read_file(order: ReadOrder) -> ReadFile:
     """Read, decode completely and hash one file; never raises for what is wrong with the file."""
-    path = Path(order.root) / order.path
     size, modified = 0, 0
     try:
-        data, size, modified = read_regular_file(path)
+        data, size, modified = _read(order)
         images = _images_of(data, order)
         kept = _keep(data, order) if order.custody is not None else None
         return ReadFile(order.path, size, modified, images, kept_as=kept)
@@ -103,6 +109,25 @@ def read_file(order: ReadOrder) -> ReadFile:
     except MemoryError:
         reason = "The image does not fit into memory."
         return ReadFile(order.path, size, modified, kind=QuarantineKind.TOO_LARGE, reason=reason)
+
+
+def _read(order: ReadOrder) -> tuple[bytes, int, int]:
+    root = place_of(order.root)
+    if isinstance(root, Path):
+        return read_regular_file(Path(order.root) / order.path)
+    _require_size(order.size_bytes)
+    try:
+        return (root / order.path).read_bytes(), order.size_bytes, order.modified_ns
+    except OSError as error:
+        raise UnreadableImage(f"The object cannot be read ({error.strerror}).", QuarantineKind.UNREADABLE) from None
+
+
+def _require_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise UnreadableImage(
+            f"The file has {size / 2**30:.1f} GB; at most {MAX_BYTES / 2**30:.0f} GB are read.",
+            QuarantineKind.TOO_LARGE,
+        )
 
 
 def read_regular_file(path: Path) -> tuple[bytes, int, int]:
@@ -119,11 +144,7 @@ def read_regular_file(path: Path) -> tuple[bytes, int, int]:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage("It is not a regular file.", QuarantineKind.NOT_A_FILE)
-        if status.st_size > MAX_BYTES:
-            raise UnreadableImage(
-                f"The file has {status.st_size / 2**30:.1f} GB; at most {MAX_BYTES / 2**30:.0f} GB are read.",
-                QuarantineKind.TOO_LARGE,
-            )
+        _require_size(status.st_size)
         try:
             return file.read(), status.st_size, status.st_mtime_ns
         except OSError as error:
@@ -234,7 +255,16 @@ def _context() -> BaseContext:
 
 
 def _read_chunk(orders: list[ReadOrder]) -> list[ReadFile]:
-    return [read_file(order) for order in orders]
+    return list(_read_together(orders))
+
+
+def _read_together(orders: Sequence[ReadOrder]) -> Iterator[ReadFile]:
+    """One file after another from disk; several objects at once, because each waits for the network."""
+    if isinstance(place_of(orders[0].root), Path):
+        yield from map(read_file, orders)
+        return
+    with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read") as pool:
+        yield from pool.map(read_file, orders)
 
 
 def _start_worker() -> None:

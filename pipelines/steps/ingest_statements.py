@@ -13,6 +13,7 @@ from pathlib import Path
 from data_contracts.image_formats import EXTENSIONS
 from data_contracts.label_files import SPLIT_NAMES, LabelFile, LabelRow
 from data_contracts.label_rules import printable
+from data_contracts.object_storage import ObjectAddress
 from data_contracts.records import LabelError, QuarantinedFile
 from data_contracts.vocabulary import QuarantineKind, Split
 from pipelines.steps.ingest_discovery import Discovery, take_named
@@ -102,8 +103,9 @@ class _Places:
 
     def __init__(self, found: Discovery, csv_folder: Path) -> None:
         self._found = found
-        self._folders = (str(csv_folder), str(found.root))
-        self._below = os.path.join(found.root, "")  # noqa: PTH118 - with the separator at its end
+        self._remote = isinstance(found.root, ObjectAddress)
+        self._folders = (str(csv_folder),) if self._remote else (str(csv_folder), str(found.root))
+        self._below = f"{found.root}/" if self._remote else os.path.join(str(found.root), "")  # noqa: PTH118
         self._normal = {unicodedata.normalize("NFC", path): path for path in found.files}
         stems: dict[str, list[str]] = defaultdict(list)
         for normal, path in self._normal.items():
@@ -116,6 +118,11 @@ class _Places:
         """Relative paths within the root that a row's name may mean, best first."""
         text = unicodedata.normalize("NFC", name)
         spellings = (text, text.replace("\\", "/")) if "\\" in text else (text,)
+        if self._remote:  # rows of a CSV on disk name objects by their key below the prefix, or by their address
+            for relative in (spelling.removeprefix(self._below).removeprefix("./") for spelling in spellings):
+                if not relative.startswith(("s3://", "/")) and ".." not in relative.split("/"):
+                    yield relative
+            return
         for spelling in spellings:
             for folder in self._folders:
                 full = os.path.join(folder, spelling)  # noqa: PTH118 - for every row, pathlib would take seconds

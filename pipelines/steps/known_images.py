@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.roots import registered_roots
+from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, place_of
 from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
@@ -43,24 +45,21 @@ def make_known(
     Args:
         workspace: whose profile limits the size of images.
         ledger: where.
-        files: absolute paths, as score rows have them.
+        files: absolute paths or addresses, as score rows have them.
         batch: name of the delivery.
         copy_files: take custody, for files that will be moved or deleted.
         progress: told of each file.
     """
     max_megapixels = workspace.profile.input.max_megapixels
-    by_root, gone = _by_root(files, registered_roots(ledger).values())
+    by_root, gone = _by_root([place_of(file) for file in files], registered_roots(ledger).values())
     added = 0
-    for root, paths in by_root.items():
+    for root, places in by_root.items():
         found = Discovery(root)
-        for path in paths:
-            try:
-                status = path.stat()
-            except OSError:
-                gone.append(str(path))
-                continue
-            relative = path.relative_to(root).as_posix()
-            found.files[relative] = FoundFile(relative, status.st_size, status.st_mtime_ns)
+        for place, file in zip(places, _found(root, places), strict=True):
+            if file is None:
+                gone.append(str(place))
+            else:
+                found.files[file.path] = file
         taken = take_files(
             workspace,
             ledger,
@@ -79,19 +78,54 @@ def make_known(
     return MadeKnown(added, tuple(gone))
 
 
-def _by_root(files: Iterable[str], roots: Iterable[Path]) -> tuple[dict[Path, list[Path]], list[str]]:
-    """Files by the folder that they are recorded under, and those whose folder is gone."""
-    known = sorted((root for root in roots if root.is_dir()), key=lambda root: -len(root.parts))
-    grouped: dict[Path, list[Path]] = defaultdict(list)
+def _found(root: Place, places: Sequence[Place]) -> list[FoundFile | None]:
+    """Size and time of change of each, now; None where it is gone. Storage is asked about several at once."""
+    if isinstance(root, Path):
+        return [_on_disk(root, Path(str(place))) for place in places]
+    with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="ask") as pool:
+        return list(pool.map(lambda place: _in_storage(root, place), places))
+
+
+def _on_disk(root: Path, path: Path) -> FoundFile | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return FoundFile(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
+
+
+def _in_storage(root: ObjectAddress, place: Place) -> FoundFile | None:
+    relative = place.below(root) if isinstance(place, ObjectAddress) else None
+    if relative is None or not isinstance(place, ObjectAddress):
+        return None
+    try:
+        facts = place.facts()
+    except OSError:
+        return None
+    return FoundFile(relative, facts.size_bytes, facts.modified_ns)
+
+
+def _by_root(files: Iterable[Place], roots: Iterable[Place]) -> tuple[dict[Place, list[Place]], list[str]]:
+    """Files by the folder or prefix that they are recorded under, and those whose folder is gone."""
+    roots = list(roots)
+    folders = sorted(
+        (root for root in roots if isinstance(root, Path) and root.is_dir()), key=lambda root: -len(root.parts)
+    )
+    prefixes = sorted((root for root in roots if isinstance(root, ObjectAddress)), key=lambda root: -len(root.key))
+    grouped: dict[Place, list[Place]] = defaultdict(list)
     homeless: list[Path] = []
+    homeless_objects: dict[str, list[ObjectAddress]] = defaultdict(list)
     gone: list[str] = []
-    for text in files:
-        path = Path(text)
-        if not path.parent.is_dir():
-            gone.append(text)
+    for place in files:
+        if isinstance(place, ObjectAddress):
+            prefix = next((prefix for prefix in prefixes if place.below(prefix) is not None), None)
+            (homeless_objects[place.bucket] if prefix is None else grouped[prefix]).append(place)
             continue
-        resolved = path.parent.resolve() / path.name
-        root = next((root for root in known if resolved.is_relative_to(root)), None)
+        if not place.parent.is_dir():
+            gone.append(str(place))
+            continue
+        resolved = place.parent.resolve() / place.name
+        root = next((root for root in folders if resolved.is_relative_to(root)), None)
         if root is None:
             homeless.append(resolved)
         else:
@@ -99,4 +133,7 @@ def _by_root(files: Iterable[str], roots: Iterable[Path]) -> tuple[dict[Path, li
     if homeless:
         common = Path(os.path.commonpath([path.parent for path in homeless]))
         grouped[common] = [*grouped.get(common, []), *homeless]
+    for bucket, objects in homeless_objects.items():
+        prefix = ObjectAddress(bucket, os.path.commonpath([f"/{one.parent.key}" for one in objects]).strip("/"))
+        grouped[prefix] = [*grouped.get(prefix, []), *objects]
     return dict(grouped), gone

@@ -7,6 +7,8 @@ was interrupted is done again.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from data_contracts.blobs import Blobs, frame_of
-from data_contracts.errors import TailsightError
+from data_contracts.errors import TailsightError, Unreachable
 from data_contracts.fixed_scenes import same_beyond_scene
 from data_contracts.imaging import decode
 from data_contracts.ledger.connect import Ledger
@@ -39,6 +41,7 @@ LARGE_SHARE = 0.01
 
 _LARGE_COUNT = 10  # in a small set, a few copies are more than 1%
 _COPIES_IN_MEMORY = 1000
+_PAIRS_EXPECTED = 250  # twice as many images fit into memory together
 _STATE = "near_duplicates_searched.txt"
 
 
@@ -103,17 +106,35 @@ class _Reader:
         if row in self._copies:
             self._copies.move_to_end(row)
             return self._copies[row]
+        copy = self._read(row)
+        self._keep(row, copy)
+        return copy
+
+    def expect(self, rows: Iterable[int]) -> None:
+        """Read several images at once where each read waits for a network; from disk each is read when it is needed."""
+        missing = [row for row in dict.fromkeys(rows) if row not in self._copies]
+        at_once = self._blobs.reads_at_once(1)
+        if at_once == 1 or not missing:
+            return
+        with ThreadPoolExecutor(at_once, thread_name_prefix="read") as pool:
+            for row, copy in zip(missing, pool.map(self._read, missing), strict=True):
+                self._keep(row, copy)
+
+    def _read(self, row: int) -> npt.NDArray[np.uint8] | None:
         uri = self._uris[row]
         try:
             data = self._blobs.read(uri)
             image = decode(data, max_megapixels=self._max_megapixels, frame=frame_of(uri))
-            copy: npt.NDArray[np.uint8] | None = comparison_copy(image.array)
+            return comparison_copy(image.array)
+        except Unreachable:
+            raise
         except TailsightError:
-            copy = None
+            return None
+
+    def _keep(self, row: int, copy: npt.NDArray[np.uint8] | None) -> None:
         self._copies[row] = copy
         if len(self._copies) > _COPIES_IN_MEMORY:
             self._copies.popitem(last=False)
-        return copy
 
 
 def _confirm(proposed: ProposedPairs, images: pd.DataFrame, reader: _Reader, progress: Progress) -> list[NearDuplicate]:
@@ -123,13 +144,18 @@ def _confirm(proposed: ProposedPairs, images: pd.DataFrame, reader: _Reader, pro
     sizes: Counter[str] = Counter()
     pairs = []
     with progress.step("Comparing look-alikes", len(proposed)) as step:
-        for a, b, distance, transform in zip(
-            proposed.first.tolist(),
-            proposed.second.tolist(),
-            proposed.distance.tolist(),
-            proposed.transform,
-            strict=True,
+        for number, (a, b, distance, transform) in enumerate(
+            zip(
+                proposed.first.tolist(),
+                proposed.second.tolist(),
+                proposed.distance.tolist(),
+                proposed.transform,
+                strict=True,
+            )
         ):
+            if number % _PAIRS_EXPECTED == 0:
+                coming = slice(number, number + _PAIRS_EXPECTED)
+                reader.expect([*proposed.first[coming].tolist(), *proposed.second[coming].tolist()])
             step.advance()
             if sizes[ids[a]] > _LARGE_COUNT and sizes[ids[b]] > _LARGE_COUNT and joined.together(ids[a], ids[b]):
                 continue  # both are bound already; in a burst of frames every pair would otherwise be compared

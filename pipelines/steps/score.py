@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput
 from data_contracts.progress import SILENT, Progress
 from data_contracts.settings import read_settings
-from data_contracts.vocabulary import Alias, Decision
+from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.compute import Threads
 from pipelines.steps.score_files import BatchFile, ComputedBatch, batch_files, batch_name, computed_batches
 from pipelines.steps.score_model import AUTO, ScoringModel, scoring_model
 from pipelines.steps.score_names import ModelWords, counts_of, keep_words, tables_of, write_told
-from pipelines.steps.score_parts import PROBABILITY, Parts, copy_whole, require_writable
+from pipelines.steps.score_parts import Parts, copy_whole, require_writable
+
+BATCH_ELSEWHERE = 8
+"""Images computed at once on machines that nobody has measured."""
 
 ROWS_PER_PART = 512
 """A killed run repeats at most this many rows."""
+
+
+class Engine(StrEnum):
+    """Where the parts of a batch are computed: in this process, or by actors on a Ray cluster. The rows are alike."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class ScoreRequest(BaseModel):
@@ -40,6 +48,8 @@ class ScoreRequest(BaseModel):
     runtime: str = AUTO
     precision: str = AUTO
     batch_size: int | None = Field(default=None, ge=1, le=4096)
+    engine: Engine = Engine.LOCAL
+    ray_address: str | None = None
 
 
 class ScoreReport(BaseModel):
@@ -83,14 +93,20 @@ def batch_key(workspace: Workspace, images: str) -> str:
     return batch_name(images, batch_files(images, ignore=[workspace.folder]))
 
 
-def check_engine(engine: str) -> None:
-    """Accept the engines that exist.
+def check_engine(engine: str, ray_address: str | None = None) -> None:
+    """Accept the engines that exist, before anything else is done.
 
     Raises:
-        BadInput: it is another one.
+        BadInput: it is another one, Ray is not installed, or its cluster does not answer.
     """
-    if engine != "local":
-        raise BadInput(f"There is no engine {engine!r}.", remedy="Engines: local.")
+    if engine not in set(Engine):
+        raise BadInput(f"There is no engine {engine!r}.", remedy=f"Engines: {', '.join(Engine)}.")
+    if engine == Engine.RAY:
+        from pipelines.steps.ray_session import require_ray
+
+        require_ray(ray_address)
+    elif ray_address is not None:
+        raise BadInput("--ray-address is of --engine ray alone.", remedy="Add --engine ray, or leave the address out.")
 
 
 def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILENT) -> ScoreReport:
@@ -102,7 +118,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
 
     Raises:
         NotFound: no such files, or no such model.
-        BadInput: the runtime is unknown or the output cannot be written.
+        BadInput: the runtime is unknown, the output cannot be written, or the engine cannot work here.
         Busy: another process scores this batch.
     """
     began = time.monotonic()
@@ -121,7 +137,10 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
             parts = Parts(folder / "parts", rows=len(files), size=ROWS_PER_PART, classes=model.card.classes)
             missing = parts.missing()
             resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
-            _compute_parts(workspace, files, parts, missing, model, request.batch_size, progress)
+            if request.engine is Engine.RAY:
+                _compute_with_ray(files, parts, missing, model, request, progress)
+            else:
+                _compute_here(workspace, files, parts, missing, model, request, progress)
             write_atomically(counts_file, json.dumps(counts_of(parts.tables())))
             parts.merge(finished)
             parts.remove()
@@ -155,13 +174,13 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     )
 
 
-def _compute_parts(
+def _compute_here(
     workspace: Workspace,
     files: Sequence[BatchFile],
     parts: Parts,
     missing: Sequence[int],
     model: ScoringModel,
-    batch_size: int | None,
+    request: ScoreRequest,
     progress: Progress,
 ) -> None:
     if not missing:
@@ -170,15 +189,17 @@ def _compute_parts(
     spans = parts.spans()
     with progress.step("Loading the model"):
         setting = model.throughput(workspace, sum(len(spans[part]) for part in missing), cores)
-        compute = model.open(Threads(cores, setting.at_once))
-    size = batch_size or setting.batch
+        opened = model.recipe.open(Threads(cores, setting.at_once))
+    size = request.batch_size or setting.batch
     batches = [
         (part, files[start : min(start + size, span.stop)])
         for part in missing
         for span in [spans[part]]
         for start in range(span.start, span.stop, size)
     ]
-    computed = computed_batches((batch for _, batch in batches), model.card.preprocessing, compute, threads=cores)
+    computed = computed_batches(
+        (batch for _, batch in batches), model.card.preprocessing, opened.compute, threads=cores
+    )
     with progress.step("Scoring", total=len(files)) as step, closing(computed):
         step.advance(len(files) - sum(len(spans[part]) for part in missing))
         waiting: list[ComputedBatch] = []
@@ -186,37 +207,19 @@ def _compute_parts(
             waiting.append(batch)
             step.advance(len(batch.files))
             if sum(len(one.files) for one in waiting) == len(spans[part]):
-                parts.write(part, score_frame(waiting, model, parts.schema.names))
+                parts.write(part, pd.DataFrame(opened.rows(waiting), columns=parts.schema.names))
                 waiting = []
 
 
-def score_frame(batches: Sequence[ComputedBatch], model: ScoringModel, columns: Sequence[str]) -> pd.DataFrame:
-    """Rows of a score table, one for each file, in order; a file without pixels has its error instead of a prediction.
+def _compute_with_ray(
+    files: Sequence[BatchFile],
+    parts: Parts,
+    missing: Sequence[int],
+    model: ScoringModel,
+    request: ScoreRequest,
+    progress: Progress,
+) -> None:
+    from pipelines.steps.score_ray import compute_parts_with_ray
 
-    Args:
-        batches: what was computed.
-        model: whose calibration, costs and triage rule decide.
-        columns: of the table.
-    """
-    logits = [batch.logits for batch in batches if batch.logits is not None]
-    decided = iter(model.decider.decide(np.concatenate(logits)) if logits else [])
-    rows = []
-    for item in (item for batch in batches for item in batch.files):
-        row: dict[str, Any] = {
-            "path": str(item.file.path),
-            "image_id": item.image_id,
-            "decision": Decision.REVIEW.value,
-            "model_version": model.version,
-            "error": item.error,
-        }
-        if item.error is None:
-            one = next(decided)
-            row |= {name: getattr(one, name) for name in ("predicted", "confidence", "margin", "entropy")}
-            row |= {"conformal_set": one.conformal_set, "decision": one.decision, "reason": one.reason}
-            row |= _columns(one.probabilities, model.card.classes)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=list(columns))
-
-
-def _columns(probabilities: NDArray[np.float64], classes: Sequence[str]) -> Mapping[str, float]:
-    return {f"{PROBABILITY}{name}": float(value) for name, value in zip(classes, probabilities, strict=True)}
+    size, address = request.batch_size or BATCH_ELSEWHERE, request.ray_address
+    compute_parts_with_ray(files, parts, missing, model.recipe, batch_size=size, address=address, progress=progress)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from data_contracts.blobs import image_id_of
 from data_contracts.errors import BadInput, TailsightError
+from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, place_of
 from domain_models.compute import Compute
 from domain_models.preprocessing import Preprocessing, prepare
 
@@ -24,9 +26,9 @@ BATCHES_AHEAD = 3
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to be scored; size and time of change stand for its content."""
+    """A file or an object to be scored; size and time of change stand for its content."""
 
-    path: Path
+    path: Place
     size_bytes: int
     modified_ns: int
     set_aside: str | None = None
@@ -57,7 +59,7 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
     """Every file of a folder or glob that claims to be an image, by path; also those that must not be read.
 
     Args:
-        images: a folder, a glob or one file.
+        images: a folder, a glob, one file or ``s3://bucket/prefix``.
         ignore: folders that are not looked at (the workspace's own).
 
     Raises:
@@ -66,7 +68,7 @@ def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
     """
     from pipelines.steps.ingest_discovery import discover
 
-    found = discover(Path(images), ignore=ignore)
+    found = discover(place_of(images), ignore=ignore)
     files = [BatchFile(found.root / f.path, f.size_bytes, f.modified_ns) for f in found.files.values()]
     files += [BatchFile(found.root / aside.path, 0, 0, aside.reason) for aside in found.set_aside.values()]
     if not files:
@@ -98,8 +100,12 @@ def computed_batches(
     """Batches in order, each decoded, prepared and computed by one of ``threads`` threads.
 
     A thread that decodes and then computes never waits for another one, so all cores are busy to the end, whichever
-    of the two takes longer; memory holds a few batches whatever their number.
+    of the two takes longer; memory holds a few batches whatever their number. Objects are read by more threads,
+    because each of them waits for the network most of its time.
     """
+    ahead = iter(batches)
+    first = next(ahead, ())
+    workers = max(threads, READS_AT_ONCE) if any(isinstance(file.path, ObjectAddress) for file in first) else threads
 
     def work(batch: Sequence[BatchFile]) -> ComputedBatch:
         prepared = [prepare_one(file, spec) for file in batch]
@@ -108,11 +114,11 @@ def computed_batches(
         return ComputedBatch([replace(item, pixels=None) for item in prepared], logits)
 
     waiting: deque[Future[ComputedBatch]] = deque()
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="score") as pool:
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="score") as pool:
         try:
-            for batch in batches:
+            for batch in chain([first] if first else [], ahead):
                 waiting.append(pool.submit(work, batch))
-                if len(waiting) > threads * BATCHES_AHEAD:
+                if len(waiting) > workers * BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

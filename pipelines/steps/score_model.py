@@ -21,6 +21,7 @@ from pipelines.steps.decisions import Decider
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
+from pipelines.steps.score_recipe import ModelRecipe
 
 AUTO = "auto"
 
@@ -38,6 +39,7 @@ class ScoringModel:
     """
 
     version: str
+    package: Path
     card: ModelCard
     computable: Computable
     manifest: Manifest | None
@@ -67,6 +69,11 @@ class ScoringModel:
             f"{self.runtime}, {self.manifest.arithmetic}; it predicts the network's class for {parity.agreement:.1%} of"
             f" {parity.images} validation images.{twice}"
         )
+
+    @property
+    def recipe(self) -> ModelRecipe:
+        """What another thread, process or machine needs to load it."""
+        return ModelRecipe(self.version, self.package, self.computable)
 
     def open(self, threads: Threads | None = None) -> Compute:
         """Load it."""
@@ -98,7 +105,7 @@ def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precisi
     computed, manifest = _chosen(package, artefacts, runtime, precision)
     with open_ledger(workspace) as ledger:
         today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
-    return ScoringModel(version, card, computed, manifest, Decider.from_card(card), today)
+    return ScoringModel(version, package, card, computed, manifest, Decider.from_card(card), today)
 
 
 def _chosen(

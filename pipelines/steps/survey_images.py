@@ -75,7 +75,7 @@ def survey_images(found: Discovery, *, seed: int = 0, progress: Progress = SILEN
         for path in chosen:
             step.advance(1)
             try:
-                data = read_regular_file(Path(found.root) / path)[0]
+                data = read_regular_file(Path(found.folder) / path)[0]
                 facts = probe(data, max_megapixels=_LARGEST_SEEN)
                 megapixels = facts.width * facts.height / 1e6
                 if megapixels <= min(left, 120.0):

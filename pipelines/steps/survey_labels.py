@@ -48,7 +48,7 @@ def labels_of_folder(found: Discovery) -> FolderLabels:
     """The labels CSV in the folder or beside it that names most of its images, else the class folders."""
     remarks: list[str] = []
     best: FolderLabels | None = None
-    for path in _csvs(found.root):
+    for path in _csvs(found.folder):
         read = _read(path, found, remarks)
         if read is not None and (best is None or read.matched > best.matched):
             best = read
@@ -119,8 +119,8 @@ class _Names:
 
     def __init__(self, found: Discovery, csv_folder: Path) -> None:
         self._known: set[str] = set()
-        inside = found.root.is_relative_to(csv_folder)
-        prefix = found.root.relative_to(csv_folder).as_posix() if inside else ""
+        inside = found.folder.is_relative_to(csv_folder)
+        prefix = found.folder.relative_to(csv_folder).as_posix() if inside else ""
         for path in found.files:
             normal = unicodedata.normalize("NFC", path)
             for spelling in (normal, f"{prefix}/{normal}" if prefix not in ("", ".") else normal):

@@ -164,6 +164,6 @@ def test_a_mistake_is_explained(
 
 
 def test_an_engine_that_does_not_exist_ends_with_exit_code_2(promoted_workspace: Path, new_images: Path) -> None:
-    answer = tailsight(promoted_workspace, "score", str(new_images), "--out", "s.parquet", "--engine", "ray")
+    answer = tailsight(promoted_workspace, "score", str(new_images), "--out", "s.parquet", "--engine", "spark")
     assert answer.code == 2
-    assert answer.stderr == "tailsight: There is no engine 'ray'.\n  Do:  Engines: local.\n"
+    assert answer.stderr == "tailsight: There is no engine 'spark'.\n  Do:  Engines: local, ray.\n"
