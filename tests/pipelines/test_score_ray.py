@@ -8,9 +8,10 @@ import shutil
 import signal
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,14 @@ def _own_ray_processes() -> list[str]:
 
 def _let_in(cluster: RayCluster) -> dict[str, str]:
     return {**os.environ, **cluster.environment}
+
+
+@pytest.fixture
+def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where a cluster made here keeps its logs after a failure: taken away after the test."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setattr(ray_session, "_short_folder", lambda: folder)
+        yield
 
 
 def test_ray_on_one_machine_gives_the_rows_of_the_local_engine(
@@ -144,6 +153,7 @@ def test_a_killed_ray_scoring_is_finished_by_either_engine(promoted: Path, new_i
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_folder")
 def test_a_machine_that_does_not_see_the_files_is_named(promoted: Path, new_images: Path, tmp_path: Path) -> None:
     images = Path(shutil.copytree(new_images, tmp_path / "batch"))
     files = batch_files(str(images))
@@ -159,6 +169,7 @@ def test_a_machine_that_does_not_see_the_files_is_named(promoted: Path, new_imag
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_folder")
 def test_a_file_that_kills_its_worker_is_not_tried_for_ever(
     promoted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
