@@ -14,7 +14,9 @@ from typer.main import get_command
 from pipelines.command_line.app import app
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
-MANIFESTS: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.yaml")}
+MANIFESTS: dict[str, Any] = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.yaml")
+}
 POD = MANIFESTS["deployment"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -30,7 +31,8 @@ from pipelines.steps.promote import PromoteRequest, promote
 from pipelines.steps.queue import QueueRequest, build_queue
 from pipelines.steps.score import ScoreRequest, score
 from pipelines.steps.taxonomy import rename_class
-from tests.pipelines.commands import tailsight, texture
+from pipelines.steps.train import TrainRequest, train
+from tests.pipelines.commands import TINY_SETTINGS, tailsight, texture
 from tests.pipelines.served import Reply, Served, eventually, multipart, serve_command, served
 
 
@@ -70,9 +72,11 @@ class Askers:
 
 
 def test_when_the_champion_moves_no_request_fails_and_every_answer_is_of_the_version_that_it_names(
-    challenged: Path, new_images: Path, tmp_path: Path
+    promoted: Path, new_images: Path, tmp_path: Path
 ) -> None:
-    workspace = Workspace(challenged)
+    workspace = Workspace(promoted)
+    larger = ("preprocessing.height=40", "preprocessing.width=40", *TINY_SETTINGS[2:])  # another shape of pixels, too
+    train(workspace, TrainRequest(preset="quick", overrides=larger))
     images = [new_images / "dots" / f"dots-{number:03d}.png" for number in range(8)]
     expected = {}
     for version in ("1", "2"):
@@ -80,7 +84,7 @@ def test_when_the_champion_moves_no_request_fails_and_every_answer_is_of_the_ver
         score(workspace, ScoreRequest(images=str(new_images / "dots"), out=out, model=version))
         expected[version] = _confidences(out)
     assert expected["1"] != expected["2"]
-    with served(challenged, tmp_path / "log", "--workers", "2") as server, Askers(server, images) as askers:
+    with served(promoted, tmp_path / "log", "--workers", "2") as server, Askers(server, images) as askers:
         eventually(lambda: askers.versions() == {"1"})
         promote(workspace, PromoteRequest(who="tester", why="second", version="2", override=True))
         eventually(lambda: askers.versions() == {"2"})
@@ -139,6 +143,7 @@ def test_on_sigterm_everything_under_way_is_answered_and_nothing_is_left(
         assert not alive
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_no_process_behind(promoted: Path, tmp_path: Path) -> None:
     with served(promoted, tmp_path / "log") as server:
         family = server.family()
@@ -236,12 +241,13 @@ def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
     assert "Traceback" not in run.stderr
 
 
-def test_a_port_that_is_taken_is_named(promoted: Path, tmp_path: Path) -> None:
-    with served(promoted, tmp_path / "log") as server:
-        command = serve_command(promoted, "--port", str(server.port))
+def test_a_port_that_is_taken_is_named(promoted_workspace: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = serve_command(promoted_workspace, "--port", str(port))
         run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
-    assert f"The server cannot listen on 127.0.0.1:{server.port}" in run.stderr
+    assert f"The server cannot listen on 127.0.0.1:{port}" in run.stderr
 
 
 def test_without_the_extra_the_verb_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +295,7 @@ def _uncertain_and_certain(workspace: Workspace, folder: Path) -> tuple[Path, Pa
     return Path(rows["path"].iloc[0]), Path(rows["path"].iloc[-1])
 
 
+@pytest.mark.slow
 def test_the_kept_images_never_take_more_room_than_they_may(promoted: Path, tmp_path: Path) -> None:
     chance = np.random.default_rng(3)
     images = []
@@ -305,6 +312,7 @@ def test_the_kept_images_never_take_more_room_than_they_may(promoted: Path, tmp_
     assert "Predictions are not kept any more" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_a_renamed_class_is_told_by_its_new_name_without_a_new_start(
     promoted: Path, new_images: Path, tmp_path: Path
 ) -> None:
