@@ -33,7 +33,7 @@ import psutil
 from benchmark_sets import read_set
 from embedded_sets import curated_set
 from machine import machine
-from serving_load import Load, run_clients
+from serving_load import WARM_UP_SECONDS, Load, run_clients
 
 from data_contracts.workspace import Workspace
 from pipelines.serving.served_model import find_model
@@ -174,7 +174,7 @@ def _swap(workspace: Workspace, server: Server, images: list[Path], clients: int
     """The champion moves to the second version while the clients ask, and back afterwards."""
 
     def move() -> None:
-        time.sleep(seconds / 2 + 2)
+        time.sleep(seconds / 2 + WARM_UP_SECONDS)
         promote(workspace, PromoteRequest(who="benchmark", why="in the middle", version="2", override=True))
 
     mover = threading.Thread(target=move)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
+import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 PROCESSES = 4
-WARM_UP_SECONDS = 2.0
+WARM_UP_SECONDS = 3.0
 
 
 @dataclass
@@ -36,22 +37,28 @@ class Load:
 
 
 def run_clients(port: int, path: str, images: list[Path], *, clients: int, seconds: float) -> Load:
-    """``clients`` connections that stay open, for so many seconds after a second that is not counted."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(PROCESSES) as pool:
-        pool.map(time.sleep, [0.1] * PROCESSES, chunksize=1)  # every process is there
-        begin = time.time() + WARM_UP_SECONDS
-        until = begin + seconds
-        shares = [clients // PROCESSES + (number < clients % PROCESSES) for number in range(PROCESSES)]
-        tasks = [(port, path, images[number::PROCESSES], share, begin, until) for number, share in enumerate(shares)]
-        total = Load()
-        for load in pool.starmap(_clients, tasks, chunksize=1):
-            total.add(load)
+    """``clients`` connections that stay open, for so many seconds after some that are not counted."""
+    processes = [
+        subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(PROCESSES)
+    ]
+    begin = time.time() + WARM_UP_SECONDS
+    for number, process in enumerate(processes):
+        share = clients // PROCESSES + (number < clients % PROCESSES)
+        files = [str(image) for image in images[number::PROCESSES]]
+        assert process.stdin is not None
+        json.dump([port, path, files, share, begin, begin + seconds], process.stdin)
+        process.stdin.close()
+        process.stdin = None  # communicate would close it once more
+    total = Load()
+    for process in processes:
+        said, _ = process.communicate()
+        total.add(Load(**json.loads(said)))
     return total
 
 
-def _clients(port: int, path: str, images: list[Path], clients: int, begin: float, until: float) -> Load:
-    bodies = [image.read_bytes() for image in images]
+def _clients(port: int, path: str, images: list[str], clients: int, begin: float, until: float) -> Load:
+    bodies = [Path(image).read_bytes() for image in images]
     load = Load()
 
     async def all_of_them() -> None:
@@ -95,3 +102,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, Any]]:
     length = next(int(line.partition(":")[2]) for line in lines if line.lower().startswith("content-length:"))
     body = await reader.readexactly(length)
     return int(lines[0].split()[1]), json.loads(body)
+
+
+if __name__ == "__main__":
+    json.dump(asdict(_clients(*json.load(sys.stdin))), sys.stdout)

@@ -241,8 +241,8 @@ def _serving() -> tuple[str, str, list[str]]:
         )
         lines += [
             "",
-            f"{result['clients']} clients; medians of the rounds, and the smallest and the largest. The champion moved in "
-            f"the middle: {swap['answered']:,} requests, {swap['failures']} failed; answers: {told}.",
+            f"{result['clients']} clients; medians of the rounds, and the smallest and the largest. The champion moved "
+            f"in the middle: {swap['answered']:,} requests, {swap['failures']} failed; answers: {told}.",
         ]
     return "Serving", "python tests/benchmarks/measure_serving.py", lines
 
