@@ -134,7 +134,8 @@ class ModelWorker(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no typ
 
     def setup(self, device: str) -> None:  # noqa: ARG002  # the runtime chooses where it computes
         """Load the wanted model, and follow what is wanted from then on."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business: it stops us once all is done
+        for number in (signal.SIGINT, signal.SIGTERM):  # the server's business: it stops us once all is done
+            signal.signal(number, signal.SIG_IGN)
         self.number = int(os.environ["LITSERVE_WORKER_ID"])
         self.models: dict[str, OpenModel] = {}
         self.unwanted_since: dict[str, float] = {}
@@ -205,7 +206,7 @@ class ModelWorker(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no typ
 
     def _end_with_the_server(self) -> None:
         try:
-            os.kill(self.manager, signal.SIGTERM)
+            os.kill(self.manager, signal.SIGKILL)
         except ProcessLookupError:
             pass
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -32,7 +33,6 @@ MOST_ATTEMPTS = 3
 """An image that has met so many dying workers is not tried again: it may be what they die of."""
 
 _LOOK_SECONDS = 0.2
-_STOP_SECONDS = 5.0
 _CONSUMER = 0
 _LOG = logging.getLogger("tailsight.serving")
 
@@ -97,7 +97,12 @@ class Workers:
             workers_per_device=self._options.workers,
             timeout=seconds,
         )
-        self._manager = self._lit._init_manager(1)
+        # A service manager signals all of us at once; what carries the last answers must not go first.
+        former = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the manager inherits it
+        try:
+            self._manager = self._lit._init_manager(1)
+        finally:
+            signal.signal(signal.SIGTERM, former)
         self._board = self._manager.dict({WANTED: self.serving, self.serving.key: self.serving})
         self._api.attach(self._board, self._manager._process.pid)
         self._queue = self._lit._get_request_queue(self._api.api_path)
@@ -153,13 +158,7 @@ class Workers:
         for task in self._tasks:
             task.cancel()
         for process in self._processes:
-            process.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for process in self._processes:
-            while process.is_alive() and time.monotonic() < deadline:
-                await asyncio.sleep(0.02)
-            if process.is_alive():
-                process.kill()
+            process.kill()  # it heeds no other signal, and has nothing to finish
             process.join()
         if self._tasks:
             self._lit._transport.close()

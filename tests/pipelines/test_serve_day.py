@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -134,7 +135,7 @@ def test_on_sigterm_everything_under_way_is_answered_and_nothing_is_left(
         worker.suspend()
         asked = [pool.submit(server.predict, image) for _ in range(8)]
         eventually(lambda: b"tailsight_waiting_images 8.0" in server.get("/metrics").body)
-        server.process.send_signal(signal.SIGTERM)
+        os.killpg(server.process.pid, signal.SIGTERM)  # as a service manager does: to the workers, too
         time.sleep(0.3)
         worker.resume()
         assert server.process.wait(30) == 0
@@ -171,6 +172,9 @@ def test_more_than_the_server_takes_is_turned_away_at_once_and_late_answers_are_
         assert "4 images wait already" in turned_away[0].json["error"]["what"]
         many = server.ask("POST", "/v1/predict-many", *multipart({str(n): image.read_bytes() for n in range(5)}))
         assert many.status == 413
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as slow:
+            slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
+            assert slow.recv(100).startswith(b"HTTP/1.1 408")
         eventually(lambda: server.predict(image).status == 200)
         assert b"tailsight_waiting_images 0.0" in server.get("/metrics").body
 
