@@ -7,6 +7,7 @@ answer is of another model than it says.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -141,6 +142,8 @@ class ModelWorker(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no typ
         self.unwanted_since: dict[str, float] = {}
         self.loading = threading.Lock()
         self._hold(self.board[WANTED])
+        gc.collect()
+        gc.freeze()  # as in the server
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
 
     def batch(self, inputs: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[tuple[str, NDArray[np.uint8]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -75,6 +76,8 @@ async def _serve(
     try:
         with progress.step(f"Starting {options.workers} worker{'s' if options.workers > 1 else ''}"):
             await service.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays; to look through it again would stop every answer for a third of a second
         server = _http_server(service, keys, options)
         # uvicorn raises the signals that it caught once more when all is done: by then they must mean nothing.
         for number in (signal.SIGTERM, signal.SIGINT):
