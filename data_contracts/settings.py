@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 RUNS_URL = "TAILSIGHT_DAGSTER_DATABASE_URL"
@@ -22,6 +22,7 @@ class Settings:
         ledger_key: ``TAILSIGHT_LEDGER_KEY``; ``None`` means the key file inside the workspace.
         person: who is at the keyboard (``TAILSIGHT_USER``, else the login name).
         processes: how many processes may work at once (``TAILSIGHT_PROCESSES``, else the usable cores).
+        serve_keys: ``TAILSIGHT_SERVE_KEYS``, of the REST server, separated by commas; never shown.
     """
 
     workspace: Path
@@ -31,6 +32,7 @@ class Settings:
     processes: int
     registry_url: str | None = None
     runs_url: str | None = None
+    serve_keys: str | None = field(default=None, repr=False)
 
 
 def read_settings() -> Settings:
@@ -45,6 +47,7 @@ def read_settings() -> Settings:
         ledger_key=env.get("TAILSIGHT_LEDGER_KEY") or None,
         person=env.get("TAILSIGHT_USER") or env.get("USER") or env.get("LOGNAME") or "unknown",
         processes=max(1, int(env.get("TAILSIGHT_PROCESSES") or cores)),
+        serve_keys=env.get("TAILSIGHT_SERVE_KEYS") or None,
     )
 
 

@@ -91,6 +91,11 @@ class Workspace:
         return self.folder / "scores"
 
     @property
+    def served(self) -> Path:
+        """Images that `serve --log-predictions` keeps, so that people can be asked about them."""
+        return self.folder / "served"
+
+    @property
     def inbox(self) -> Path:
         """Folders that arrive here are production batches: scored and queued by themselves while `up` runs."""
         return self.folder / "inbox"

@@ -1,4 +1,4 @@
-"""What a person reads after ``score``."""
+"""What a person reads after ``score`` and ``serve``."""
 
 from __future__ import annotations
 
@@ -30,3 +30,23 @@ def summarise_score(report: Mapping[str, Any], console: Console) -> None:
     say(f"{report['review']:,} are for people to look at: about {report['reader_hours']:.1f} reader hours.")
     for reason, count in list(report["reasons"].items())[:5]:
         say(f"  {count:,}  {reason}")
+
+
+def summarise_serving(report: Mapping[str, Any], console: Console) -> None:
+    """Say where the server answers, and with what."""
+    plural = "s" if report["workers"] > 1 else ""
+    console.print(
+        f"Model version {report['model_version']} answers at {report['address']} "
+        f"({report['runtime']}, {report['workers']} worker{plural}; Ctrl-C stops it).",
+        markup=False,
+        soft_wrap=True,
+    )
+    asked = "Who asks needs an API key." if report["asks_for_keys"] else "Nobody is asked for an API key."
+    console.print(f"{asked} `curl -F image=@FILE {report['address']}/v1/predict`", markup=False, soft_wrap=True)
+
+
+def summarise_new_key(report: Mapping[str, Any], console: Console) -> None:
+    """Show a key, this once."""
+    console.print(f"The key of {report['name']}, which is shown this once:", markup=False)
+    console.print(report["key"], markup=False, soft_wrap=True)
+    console.print(f"Its hash is in {report['keys_file']}.", markup=False, soft_wrap=True)

@@ -129,8 +129,6 @@ def computed_batches(
 
 def prepare_one(file: BatchFile, spec: Preprocessing) -> PreparedFile:
     """Read, decode and prepare one file; what cannot be read becomes an error in words, never an exception."""
-    from data_contracts.imaging import decode, to_8bit
-
     if file.set_aside is not None:
         return PreparedFile(file, None, None, file.set_aside)
     try:
@@ -138,9 +136,24 @@ def prepare_one(file: BatchFile, spec: Preprocessing) -> PreparedFile:
     except OSError as error:
         return PreparedFile(file, None, None, f"The file cannot be read ({error.strerror}).")
     try:
-        decoded = decode(data, max_megapixels=spec.max_megapixels)
-        pixels = prepare(to_8bit(decoded.array, spec.window_centre, spec.window_width), spec)
+        image_id, pixels = prepare_bytes(data, spec)
     except TailsightError as error:
         return PreparedFile(file, image_id_of(data), None, error.what)
+    return PreparedFile(file, image_id, pixels, None)
+
+
+def prepare_bytes(data: bytes, spec: Preprocessing) -> tuple[str, NDArray[np.uint8]]:
+    """The image id of a whole file's bytes and its pixels as the model sees them, uint8 [H, W, C].
+
+    Batch scoring and the server both call it, so that an image has one id and one prediction wherever it is asked
+    about. Of a file with several images the first is taken, and the id says so.
+
+    Raises:
+        UnreadableImage: the bytes are no image, or too large a one.
+    """
+    from data_contracts.imaging import decode, to_8bit
+
+    decoded = decode(data, max_megapixels=spec.max_megapixels)
+    pixels = prepare(to_8bit(decoded.array, spec.window_centre, spec.window_width), spec)
     first = decoded.facts.frame_numbers[0] if decoded.facts.frames > 1 else None
-    return PreparedFile(file, image_id_of(data, first), pixels, None)
+    return image_id_of(data, first), pixels

@@ -34,6 +34,7 @@ def main() -> None:
         _noise(),
         _triage(),
         _million(),
+        _serving(),
         _unlabelled(),
         _attention(),
     ):
@@ -214,6 +215,42 @@ def _million() -> tuple[str, str, list[str]]:
     return "A review round from a million images", "python tests/benchmarks/measure_million.py", lines
 
 
+def _serving() -> tuple[str, str, list[str]]:
+    names = {
+        "fastapi_torch": "FastAPI, one forward of torch per request",
+        "fastapi_openvino": "FastAPI, one forward of OpenVINO per request",
+        "serve_unbatched": "`serve --max-batch 1`",
+        "serve": "`serve`",
+    }
+    lines: list[str] = []
+    for result in _read("serving.json"):
+        rows = []
+        for name, label in names.items():
+            found = result["servers"][name]
+            cells = [_middle(found[key]) for key in ("requests_per_second", "p50_ms", "p99_ms")]
+            ratio = "" if name == "serve" else _middle(result["ratios"][f"serve_over_{name}"], "{:.2f}")
+            spent = _middle(found["processor_ms_per_request"], "{:.1f}")
+            rows.append([label, *cells, spent, ratio])
+        columns = (
+            "server|requests per second|p50, ms|p99, ms|processor, ms per request|`serve` takes so many times as many"
+        )
+        lines += _table(columns, rows)
+        swap = result["swap"]
+        told = ", ".join(
+            f"{count:,} of version {version}" for version, count in sorted(swap["answers_by_version"].items())
+        )
+        lines += [
+            "",
+            f"{result['clients']} clients; medians of the rounds, and the smallest and the largest. The champion moved "
+            f"in the middle: {swap['answered']:,} requests, {swap['failures']} failed; answers: {told}.",
+        ]
+    return "Serving", "python tests/benchmarks/measure_serving.py", lines
+
+
+def _middle(spread: dict[str, float], form: str = "{:.0f}") -> str:
+    return "{} ({} to {})".format(*(form.format(spread[key]) for key in ("median", "min", "max")))
+
+
 def _attention() -> tuple[str, str, list[str]]:
     lines, seeds = [], 3
     for found in _read("attention-*.json"):
@@ -287,7 +324,7 @@ def _machines() -> list[str]:
             *_read("attention-*.json"),
             *(
                 r
-                for kind in ("selection-*", "label-noise-*", "triage-*", "unlabelled-*", "million")
+                for kind in ("selection-*", "label-noise-*", "triage-*", "unlabelled-*", "million", "serving")
                 for r in _read(f"{kind}.json")
             ),
         )

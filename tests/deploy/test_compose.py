@@ -35,7 +35,7 @@ def _instructions(name: str) -> list[str]:
 
 
 def test_everything_that_up_starts_is_there_with_its_database_and_a_step_that_migrates() -> None:
-    assert set(SERVICES) == {"postgres", "daemon", "deliveries", *SERVED, *ONE_SHOT}
+    assert set(SERVICES) == {"postgres", "daemon", "deliveries", "serve", *SERVED, *ONE_SHOT}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -72,7 +72,7 @@ def test_every_service_that_stays_has_a_health_check(name: str) -> None:
 
 def test_nothing_is_published_but_on_this_machine() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == set(SERVED), "the database is reached by the services alone"
+    assert set(published) == {*SERVED, "serve"}, "the database is reached by the services alone"
     for name, ports in published.items():
         for port in ports:
             address, outside, inside = with_defaults(port).split(":")
@@ -89,6 +89,15 @@ def test_the_published_ports_are_those_that_the_services_use_by_themselves() -> 
         "mlflow": str(options["mlflow_port"]),
         "app": str(options["app_port"]),
     }
+
+
+def test_the_server_asks_for_keys_and_is_published_on_the_port_that_it_uses_by_itself() -> None:
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    options = serve.make_context("serve", SERVICES["serve"]["command"][1:]).params
+    assert not options["without_keys"]
+    assert with_defaults(SERVICES["serve"]["ports"][0]).rpartition(":")[2] == str(options["port"])
+    assert SERVICES["serve"]["env_file"] == [{"path": "serve.env", "required": False}]
+    assert "serve.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def _up() -> Any:
@@ -126,7 +135,7 @@ def test_every_variable_is_explained_in_the_example() -> None:
     explained = set(re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE))
     assert used | {"COMPOSE_PROFILES"} == explained
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
-    assert profiles == {"command", "deliveries"}
+    assert profiles == {"command", "deliveries", "serve"}
 
 
 def test_the_defaults_of_the_example_are_those_of_the_compose_file() -> None:

@@ -1,0 +1,1 @@
+"""``tailsight serve``: the champion behind HTTP, with the functions that score batches."""
