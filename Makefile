@@ -9,7 +9,7 @@ ROOMS  := data_contracts domain_models pipelines review_app deploy
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help install demo demo-quick screenshots browser test test-slow test-data bench-accuracy lint format clean
+.PHONY: help install demo demo-quick screenshots browser test test-slow test-data bench-accuracy bench-speed lint format clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -70,6 +70,11 @@ SEEDS ?= 3
 PRESET ?= standard
 bench-accuracy: $(VENV)/.installed-for-tests  ## presets and methods against a plain fine-tune (SETS=, SEEDS=, PRESET=); goes on after a kill
 	@$(BIN)/python tests/benchmarks/measure_accuracy.py $(SETS) --seeds $(SEEDS) --preset $(PRESET)
+	@$(BIN)/python tests/benchmarks/write_results.py
+
+bench-speed: $(VENV)/.installed-for-tests demo  ## scoring and serving against what one would otherwise write, on the demo's champion
+	@$(BIN)/python tests/benchmarks/measure_scoring.py --workspace demo-workspace
+	@$(BIN)/python tests/benchmarks/measure_serving.py
 	@$(BIN)/python tests/benchmarks/write_results.py
 
 format: $(VENV)/.installed-for-tests     ## put the code into its one layout

@@ -166,7 +166,11 @@ def _openvino_compute(item: Computable, card: ModelCard, threads: Threads | None
     name = model.input(0).any_name
     free: SimpleQueue[Any] = SimpleQueue()  # a request computes one batch at a time
     for _ in range(1 if threads is None else threads.at_once):
-        free.put(model.create_infer_request())
+        request = model.create_infer_request()
+        # The first call of all initialises OpenVINO's bindings: two threads that make it together wait for ever, one
+        # for the interpreter's lock and the other for what the first is initialising.
+        request.infer([_one_blank_image(model)], share_inputs=True)
+        free.put(request)
 
     def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = _as_input(name, batch, card)
@@ -178,6 +182,13 @@ def _openvino_compute(item: Computable, card: ModelCard, threads: Threads | None
             free.put(request)
 
     return compute
+
+
+def _one_blank_image(model: Any) -> NDArray[Any]:
+    """Zeros as the graph's input takes them, for one image."""
+    entry = model.input(0)
+    shape = [1, *(side.get_length() for side in list(entry.partial_shape)[1:])]
+    return np.zeros(shape, dtype=entry.element_type.to_dtype())
 
 
 def _as_input(name: str, batch: NDArray[np.uint8], card: ModelCard) -> NDArray[Any]:

@@ -171,7 +171,7 @@ def peak(workspace: Workspace, images: Path, place: Path, count: int) -> float:
         os.link(sources[number % len(sources)], folder / f"{number:07d}.png")
     out = place / f"memory-{count}.parquet"
     command = [str(Path(sys.executable).with_name("tailsight")), "--workspace", str(workspace.folder)]
-    command += ["score", str(folder), "--out", str(out), "--precision", "fp32"]
+    command += ["score", str(folder), "--out", str(out), "--precision", "bf16"]
     timed = ["import resource, subprocess, sys", "code = subprocess.run(sys.argv[1:]).returncode"]
     timed += ["print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)", "sys.exit(code)"]
     run = subprocess.run([sys.executable, "-c", "\n".join(timed), *command], check=True, stdout=subprocess.PIPE)
@@ -183,7 +183,7 @@ def _same(one: pd.DataFrame, other: pd.DataFrame) -> float:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "minimum": min(values), "maximum": max(values)}
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def main() -> None:
         _noise(),
         _triage(),
         _million(),
+        _scoring(),
         _serving(),
         _unlabelled(),
         _attention(),
@@ -213,6 +214,38 @@ def _million() -> tuple[str, str, list[str]]:
         ]
         lines += [*([found["remark"], ""] if "remark" in found else []), *_table(columns, rows)]
     return "A review round from a million images", "python tests/benchmarks/measure_million.py", lines
+
+
+def _scoring() -> tuple[str, str, list[str]]:
+    lines: list[str] = []
+    for result in _read("scoring.json"):
+        columns = "way|images per second|times the plain loop|computing alone|of what decoding and computing allow"
+        columns += "|same decision as the plain loop|as 32 bits|size, of the fp32 graph|gate"
+        rows = []
+        for name, one in result["ways"].items():
+            if name == "plain":
+                rows.append(["plain loop", _middle(one["images_per_second"]), *[""] * 7])
+                continue
+            gate = result["gates"][name]
+            cells = [_middle(one["images_per_second"]), _middle(one["times_plain"], "{:.2f}")]
+            cells += [_middle(one["computing_alone"])]
+            cells += [_middle(one["of_what_decoding_and_computing_allow"], "{:.2f}")]
+            cells += [f"{one[key]:.2%}" for key in ("same_decision_as_plain", "same_decision_as_fp32")]
+            lost = f"{gate['agreement']:.1%} agree, macro-F1 {-gate['macro_f1_drop']:+.3f}"
+            rows.append([f"`score --precision {name}`", *cells, f"{gate['size_of_fp32']:.3f}", lost])
+        lines += _table(columns, rows)
+        refused = [f"{name}: {gate['refused']}" for name, gate in result["gates"].items() if "refused" in gate]
+        lines += ["", *refused, *([""] if refused else [])]
+        lines.append(
+            f"{result['images']:,} images, files in and Parquet out, {result['repetitions']} repetitions in turn:"
+            f" medians, smallest and largest. Decoding alone: {_middle(result['decoding_alone'])} images per second."
+        )
+        if "memory" in result:
+            peaks = [f"{float(peak):,.0f} MB for {int(count):,} files" for count, peak in result["memory"].items()]
+            lines.append(f"Peak memory: {', '.join(peaks)}.")
+        if "remark" in result:
+            lines.append(result["remark"])
+    return "Batch scoring against a plain loop", "python tests/benchmarks/measure_scoring.py", lines
 
 
 def _serving() -> tuple[str, str, list[str]]:

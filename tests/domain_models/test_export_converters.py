@@ -133,6 +133,33 @@ for (kind, precision), converter in CONVERTERS.items():
     assert not list((tmp_path / "home").rglob("*")), "nothing about consent, and no identity, in the user's home"
 
 
+def test_threads_may_ask_a_model_that_nobody_has_asked_before(graph: tuple[torch.nn.Module, Path]) -> None:
+    """The bindings' first call deadlocked when two threads made it together, about once in six starts."""
+    program = f"""
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from domain_models.compute import Threads
+from domain_models.runtimes import Computable, Runtime, open_computable
+compute = open_computable(Computable(Runtime.OPENVINO, Path({str(graph[1])!r})), None, Threads(4, 4))
+together = threading.Barrier(4)
+def ask(number):
+    together.wait()
+    return compute(np.zeros((1, 64, 64, 1), np.uint8)).shape
+with ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(ask, range(4))) == [(1, 3)] * 4
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    starts = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(6)]
+    try:
+        assert [start.wait(timeout=60) for start in starts] == [0] * 6
+    finally:
+        for start in starts:
+            start.kill()
+            start.wait()
+
+
 def test_a_package_from_before_whose_graph_wants_normalised_images_is_still_computed(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_network(ARCHITECTURE, "bundled").eval()

@@ -74,6 +74,7 @@ def test_the_limit_holds_in_95_of_100_worlds(overconfidence: float, share_at_lea
     assert np.mean(shares) > share_at_least
 
 
+@pytest.mark.slow
 def test_the_share_comes_near_what_hindsight_allows() -> None:
     rng = np.random.default_rng(2)
     population = Population(*world(rng, 100_000))
