@@ -1,8 +1,10 @@
-"""The only reader of the environment."""
+"""The only reader of the environment, and the only writer."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,3 +56,18 @@ def read_settings() -> Settings:
 def read_variable(name: str) -> str | None:
     """One environment variable that the profile names, because what it holds must not be written down."""
     return os.environ.get(name) or None
+
+
+@contextmanager
+def variables_set(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, for libraries that only listen to these, and put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
+
+from data_contracts.settings import variables_set
 
 _NO_TELEMETRY = {"CI": "true", "NNCF_CI": "1"}
 """Both decide about telemetry while they are imported. Unless they believe to run in a test of theirs, or a file in the
@@ -19,24 +20,10 @@ user's home forbids it, they tell their maker of each import and of what is conv
 _NOISY_LOGGERS = ("nncf", "root", "onnxruntime")
 
 
-@contextlib.contextmanager
-def _unobserved() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _NO_TELEMETRY}
-    os.environ.update(_NO_TELEMETRY)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 @cache
 def load_openvino() -> ModuleType:
     """Import OpenVINO, with its telemetry client switched off for good."""
-    with _unobserved():
+    with variables_set(_NO_TELEMETRY):
         import openvino
 
         package: ModuleType = openvino
@@ -47,7 +34,7 @@ def load_openvino() -> ModuleType:
 def load_nncf() -> ModuleType:
     """Import NNCF, with its telemetry client switched off for good."""
     load_openvino()
-    with _unobserved(), quiet():
+    with variables_set(_NO_TELEMETRY), quiet():
         import nncf
         import nncf.quantization.advanced_parameters
         import nncf.quantization.range_estimator
@@ -79,7 +66,7 @@ def folded_graph(path: str) -> Any:
     converter does the same, and tells its maker about it.
     """
     openvino = load_openvino()
-    with _unobserved():
+    with variables_set(_NO_TELEMETRY):
         from openvino._offline_transformations import apply_moc_transformations
 
     graph = openvino.Core().read_model(path)

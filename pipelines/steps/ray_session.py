@@ -12,7 +12,7 @@ import signal
 import socket
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from data_contracts.errors import BadInput, Unreachable
-from data_contracts.settings import read_variable
+from data_contracts.settings import read_variable, variables_set
 
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -102,7 +102,7 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
     require_ray(address)
     before = signal.getsignal(signal.SIGTERM)
     variables = _VARIABLES if address else _VARIABLES | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _own_token()}
-    with _environment(variables), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with variables_set(variables), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own imports
         import ray
         import ray.data
@@ -176,20 +176,6 @@ def living_nodes(ray: Any) -> list[Node]:
 def _own_token() -> str:
     """What lets our own processes into a cluster made here, and nobody else; Ray would leave one in the home folder."""
     return secrets.token_hex(32)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

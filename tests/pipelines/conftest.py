@@ -63,16 +63,22 @@ def curated_workspace(tmp_path_factory: pytest.TempPathFactory, image_folder: Pa
     return made_once(tmp_path_factory, "curated", make) / "workspace"
 
 
+def with_champion(factory: pytest.TempPathFactory, name: str, curated: Path, settings: tuple[str, ...]) -> Path:
+    """A copy of a curated workspace with a small model trained by these settings and promoted; read only."""
+
+    def make(folder: Path) -> None:
+        workspace = Workspace(Path(shutil.copytree(curated, folder / "workspace")))
+        train(workspace, TrainRequest(preset="quick", overrides=settings))
+        promote(workspace, PromoteRequest(who="tester", why="first model"))
+
+    return made_once(factory, name, make) / "workspace"
+
+
 @pytest.fixture(scope="session")
 def promoted_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
     """A small model trained and promoted; read only."""
 
-    def make(folder: Path) -> None:
-        workspace = Workspace(Path(shutil.copytree(curated_workspace, folder / "workspace")))
-        train(workspace, TrainRequest(preset="quick", overrides=TINY_SETTINGS))
-        promote(workspace, PromoteRequest(who="tester", why="first model"))
-
-    return made_once(tmp_path_factory, "promoted", make) / "workspace"
+    return with_champion(tmp_path_factory, "promoted", curated_workspace, TINY_SETTINGS)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,10 @@ from domain_models.export.kinds import ExportFormat, Precision
 from domain_models.graph import GRAPH_INPUT
 from domain_models.preprocessing import prepare_file
 from pipelines.steps.export import ExportRequest, export
-from pipelines.steps.promote import PromoteRequest, promote
 from pipelines.steps.score import ScoreRequest, score
 from pipelines.steps.score_model import scoring_model
-from pipelines.steps.train import TrainRequest, train
 from tests.pipelines.commands import done, tailsight
-from tests.pipelines.conftest import made_once
+from tests.pipelines.conftest import with_champion
 
 LARGER = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", "cross_fit_folds=0")
 
@@ -34,13 +32,7 @@ LARGER = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", 
 @pytest.fixture(scope="session")
 def larger_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
     """A champion on 64 px, which 8-bit arithmetic can still follow; read only."""
-
-    def make(folder: Path) -> None:
-        workspace = Workspace(Path(shutil.copytree(curated_workspace, folder / "workspace")))
-        train(workspace, TrainRequest(preset="quick", overrides=LARGER))
-        promote(workspace, PromoteRequest(who="tester", why="first model"))
-
-    return made_once(tmp_path_factory, "larger", make) / "workspace"
+    return with_champion(tmp_path_factory, "larger", curated_workspace, LARGER)
 
 
 @pytest.fixture
