@@ -63,20 +63,38 @@ class Preprocessing(BaseModel):
     window_centre: float | None = Field(default=None, description="16-bit images only")
     window_width: float | None = Field(default=None, gt=0, description="16-bit images only")
     max_megapixels: float = Field(default=120.0, gt=0, le=2000, description="larger images are refused")
+    reduced_from: tuple[int, int] | None = Field(
+        default=None,
+        description="height and width that images are brought to first; a smaller model then sees just what can be made"
+        " of a larger one's pixels",
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        if self.reduced_from is not None and (
+            self.reduced_from[0] < self.height or self.reduced_from[1] < self.width or min(self.reduced_from) > 1024
+        ):
+            raise ValueError("reduced_from is at least height and width, and at most 1024")
         if self.channels not in (1, 3):
             raise ValueError("channels is 1 or 3")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self
 
+    def larger(self) -> Preprocessing:
+        """The specification of the pixels that these are reduced from; itself where there is none."""
+        if self.reduced_from is None:
+            return self
+        height, width = self.reduced_from
+        return self.model_copy(update={"height": height, "width": width, "reduced_from": None})
+
     @property
     def pixel_key(self) -> str:
         """16 hex digits that change whenever the stored uint8 pixels would (not with mean and std)."""
         content: dict[str, Any] = self.model_dump(mode="json", exclude={"mean", "std", "max_megapixels"})
         content["algorithm"] = PIXEL_ALGORITHM
+        if self.reduced_from is None:  # specifications of before this setting keep their key
+            del content["reduced_from"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -99,10 +117,25 @@ def prepare(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
     # Resample before changing channels when that is less work: grey to RGB repeats, so it comes last.
     if pixels.shape[2] == 3 and spec.channels == 1:
         pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
-    pixels = _resized(pixels, spec)
+    pixels = reduced(_resized(pixels, spec.larger()), spec)
     if pixels.shape[2] == 1 and spec.channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def reduced(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+    """From pixels of ``spec.larger()`` to those of a specification that is reduced from it.
+
+    Args:
+        pixels: uint8 [H, W, C], prepared by ``spec.larger()``.
+        spec: the smaller specification.
+
+    Returns:
+        uint8 [spec.height, spec.width, C].
+    """
+    if pixels.shape[:2] == (spec.height, spec.width):
+        return pixels
+    return _scaled(pixels, spec.height, spec.width, spec.interpolation)
 
 
 def prepare_file(data: bytes, spec: Preprocessing, *, frame: int = 0) -> NDArray[np.uint8]:

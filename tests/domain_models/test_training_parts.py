@@ -20,7 +20,7 @@ from domain_models.image_cache import build_image_cache
 from domain_models.linear_probe import fit_linear_probe
 from domain_models.losses import balanced_softmax, cross_entropy, focal, soft_targets
 from domain_models.mixing import cutmix, mixup
-from domain_models.preprocessing import Preprocessing, ResizeMode, prepare, to_tensor
+from domain_models.preprocessing import Preprocessing, ResizeMode, prepare, reduced, to_tensor
 from domain_models.presets import DataFacts, Preset, choose
 from domain_models.samplers import SAMPLERS
 from domain_models.schedules import rate_factor
@@ -91,6 +91,21 @@ def test_augmentation_follows_seed_epoch_and_image_alone() -> None:
     assert not np.array_equal(first, augmented(policy, images, ids, 1, 1))
     same_pixels = augmented(policy, np.repeat(images[:1], 4, axis=0), ids, 0, 1)
     assert len({view.tobytes() for view in same_pixels}) > 1
+
+
+@pytest.mark.parametrize("resize", list(ResizeMode))
+@pytest.mark.parametrize(("stored", "channels"), [((90, 140), 3), ((90, 140), 1), ((200, 150, 3), 1)])
+def test_a_smaller_model_sees_just_what_can_be_made_of_a_larger_ones_pixels(
+    resize: ResizeMode, stored: tuple[int, ...], channels: int
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, stored, dtype=np.uint8)
+    small = Preprocessing(height=48, width=64, channels=channels, resize=resize, reduced_from=(80, 96))
+    large = Preprocessing(height=80, width=96, channels=channels, resize=resize)
+    assert small.larger() == large
+    assert np.array_equal(prepare(image, small), reduced(prepare(image, large), small))
+    assert small.pixel_key != small.model_copy(update={"reduced_from": None}).pixel_key
+    with pytest.raises(ValueError, match="at least height and width"):
+        Preprocessing(height=48, width=64, reduced_from=(40, 96))
 
 
 def test_grey_and_colour_are_prepared_as_the_specification_says() -> None:
