@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.image_formats import EXTENSIONS, UNSUPPORTED_EXTENSIONS
@@ -52,6 +53,29 @@ class Discovery:
     passed_over: dict[str, FoundFile] = field(default_factory=dict)
     """Of remote storage: what was listed beside the files, so that a labels CSV may name it without a new question."""
 
+    def add(self, file: FoundFile) -> None:
+        """A file to read."""
+        self.files[file.path] = file
+
+    def add_aside(self, relative: str, kind: QuarantineKind, reason: str) -> None:
+        """Something that is not read; its name is kept as it can be shown."""
+        shown = relative.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.set_aside[relative] = QuarantinedFile(path=shown, kind=kind, reason=reason)
+
+    def add_other(self, extension: str) -> None:
+        """A file of another kind."""
+        kind_of_file = extension or "no extension"
+        self.other_kinds[kind_of_file] = self.other_kinds.get(kind_of_file, 0) + 1
+
+    def pass_over(self, file: FoundFile) -> None:
+        """A remote object that is no image by its name."""
+        self.passed_over[file.path] = file
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there was nothing at all."""
+        return not (self.files or self.set_aside or self.passed_over or self.other_kinds)
+
     @property
     def folder(self) -> Path:
         """The root, for work that needs a folder on disk.
@@ -62,6 +86,9 @@ class Discovery:
         if isinstance(self.root, ObjectAddress):
             raise BadInput(f"{self.root} is no folder on disk, and this needs one.", remedy="Copy the images to disk.")
         return self.root
+
+
+Found = TypeVar("Found", bound=Discovery)
 
 
 def discover(images: Place, *, ignore: Iterable[Path] = ()) -> Discovery:
@@ -75,14 +102,28 @@ def discover(images: Place, *, ignore: Iterable[Path] = ()) -> Discovery:
         NotFound: there is nothing under this path.
         BadInput: it is neither a folder, a file nor a glob.
     """
+    return discover_into(Discovery, images, ignore=ignore, in_order=True)
+
+
+def discover_into(
+    kind: Callable[[Place], Found], images: Place, *, ignore: Iterable[Path] = (), in_order: bool
+) -> Found:
+    """:func:`discover` into any kind of :class:`Discovery`.
+
+    Args:
+        kind: makes one for a root.
+        images: see :func:`discover`.
+        ignore: see :func:`discover`.
+        in_order: files come sorted, folder by folder; without it no folder's names are held in memory.
+    """
     if isinstance(images, ObjectAddress):
         from pipelines.steps.ingest_objects import discover_objects
 
-        return discover_objects(images)
+        return discover_objects(kind, images)
     root, pattern = _root_and_pattern(images)
-    found = Discovery(root)
+    found = kind(root)
     skipped = {str(path.resolve()) for path in ignore}
-    for entry, relative in _walk(str(root), "", skipped, found):
+    for entry, relative in _walk(str(root), "", skipped, found, in_order):
         if pattern is None or pattern.fullmatch(relative):
             _take(entry, relative, found)
     return found
@@ -103,7 +144,7 @@ def take_named(found: Discovery, relative: str) -> bool:
     if not os.path.lexists(path):
         return False
     if path.parent.resolve() != path.parent:
-        _set_aside(found, relative, QuarantineKind.OUTSIDE_FOLDER, "A link to a folder lies on the way to it.")
+        found.add_aside(relative, QuarantineKind.OUTSIDE_FOLDER, "A link to a folder lies on the way to it.")
         return True
     _take(path, relative, found, named=True)
     return True
@@ -155,16 +196,11 @@ def translate(parts: Sequence[str]) -> re.Pattern[str]:
     return re.compile("".join(pieces), re.DOTALL)
 
 
-def _walk(folder: str, prefix: str, skipped: set[str], found: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """All entries but folders, sorted, hidden and system ones left out; links are yielded, never followed."""
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        reason = f"The folder cannot be read ({error.strerror})."
-        _set_aside(found, prefix or ".", QuarantineKind.UNREADABLE, reason)
-        return
-    for entry in entries:
+def _walk(
+    folder: str, prefix: str, skipped: set[str], found: Discovery, in_order: bool
+) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """All entries but folders, hidden and system ones left out; links are yielded, never followed."""
+    for entry in _entries(folder, prefix, found, in_order):
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_NAMES:
             continue
         if entry.path in skipped:
@@ -173,43 +209,52 @@ def _walk(folder: str, prefix: str, skipped: set[str], found: Discovery) -> Iter
         if entry.is_dir(follow_symlinks=False):
             if _extension(entry.name) in EXTENSIONS:
                 reason = "It is a folder that is named like an image; what is in it is looked at as usual."
-                _set_aside(found, relative, QuarantineKind.NOT_A_FILE, reason)
-            yield from _walk(entry.path, relative, skipped, found)
+                found.add_aside(relative, QuarantineKind.NOT_A_FILE, reason)
+            yield from _walk(entry.path, relative, skipped, found, in_order)
         else:
             yield entry, relative
+
+
+def _entries(folder: str, prefix: str, found: Discovery, in_order: bool) -> Iterator[os.DirEntry[str]]:
+    """The entries of one folder; sorted by name, or one after another as the file system gives them."""
+    try:
+        with os.scandir(folder) as listing:
+            yield from sorted(listing, key=lambda entry: entry.name) if in_order else listing
+    except OSError as error:
+        reason = f"The folder cannot be read ({error.strerror})."
+        found.add_aside(prefix or ".", QuarantineKind.UNREADABLE, reason)
 
 
 def _take(entry: os.DirEntry[str] | Path, relative: str, found: Discovery, *, named: bool = False) -> None:
     extension = _extension(relative)
     picture = named or extension in EXTENSIONS or extension in UNSUPPORTED_EXTENSIONS
     if not picture and not (Path(entry).is_symlink() and Path(entry).is_dir()):
-        kind_of_file = extension or "no extension"
-        found.other_kinds[kind_of_file] = found.other_kinds.get(kind_of_file, 0) + 1
+        found.add_other(extension)
         return
     try:
         relative.encode("utf-8")
     except UnicodeEncodeError:
         reason = "Its name is not valid UTF-8; rename the file."
-        _set_aside(found, relative, QuarantineKind.UNREADABLE, reason)
+        found.add_aside(relative, QuarantineKind.UNREADABLE, reason)
         return
     try:
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             status = _followed(Path(entry), found.folder)
     except _SetAside as aside:
-        _set_aside(found, relative, aside.kind, str(aside))
+        found.add_aside(relative, aside.kind, str(aside))
         return
     except OSError as error:
-        _set_aside(found, relative, QuarantineKind.UNREADABLE, f"The file cannot be read ({error.strerror}).")
+        found.add_aside(relative, QuarantineKind.UNREADABLE, f"The file cannot be read ({error.strerror}).")
         return
     kind = _kind_in_words(status.st_mode)
     if kind is not None:
-        _set_aside(found, relative, QuarantineKind.NOT_A_FILE, f"It is {kind}, not a file.")
+        found.add_aside(relative, QuarantineKind.NOT_A_FILE, f"It is {kind}, not a file.")
     elif extension in UNSUPPORTED_EXTENSIONS:
         reason = f"It is named like {UNSUPPORTED_EXTENSIONS[extension]}; PNG, JPEG, TIFF, BMP and WebP are read."
-        _set_aside(found, relative, QuarantineKind.UNSUPPORTED, reason)
+        found.add_aside(relative, QuarantineKind.UNSUPPORTED, reason)
     else:
-        found.files[relative] = FoundFile(relative, status.st_size, status.st_mtime_ns)
+        found.add(FoundFile(relative, status.st_size, status.st_mtime_ns))
 
 
 class _SetAside(Exception):
@@ -245,11 +290,6 @@ def _kind_in_words(mode: int) -> str | None:
         (stat.S_ISBLK, "a device"),
     )
     return next((words for test, words in kinds if test(mode)), "something special")
-
-
-def _set_aside(found: Discovery, relative: str, kind: QuarantineKind, reason: str) -> None:
-    shown = relative.encode("utf-8", "backslashreplace").decode("utf-8")
-    found.set_aside[relative] = QuarantinedFile(path=shown, kind=kind, reason=reason)
 
 
 def _extension(name: str) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from data_contracts.errors import NotFound
 from data_contracts.image_formats import EXTENSIONS, UNSUPPORTED_EXTENSIONS
-from data_contracts.object_storage import ObjectAddress, ObjectFacts, require_plain
-from data_contracts.records import QuarantinedFile
+from data_contracts.object_storage import ObjectAddress, ObjectFacts, Place, require_plain
 from data_contracts.vocabulary import QuarantineKind
-from pipelines.steps.ingest_discovery import GLOB, SYSTEM_NAMES, Discovery, FoundFile, translate
+from pipelines.steps.ingest_discovery import GLOB, SYSTEM_NAMES, Discovery, Found, FoundFile, translate
 
 
-def discover_objects(images: ObjectAddress) -> Discovery:
+def discover_objects(kind: Callable[[Place], Found], images: ObjectAddress) -> Found:
     """List the objects below a prefix, those that a glob fits, or one object.
+
+    Args:
+        kind: makes a discovery for a root.
+        images: the address.
 
     Raises:
         NotFound: there is no such bucket, or nothing under this address.
@@ -23,17 +26,17 @@ def discover_objects(images: ObjectAddress) -> Discovery:
         Unreachable: it does not answer.
     """
     root, pattern, objects = _looked_at(images)
-    found = Discovery(root)
+    found = kind(root)
     for facts in objects:
         relative = ObjectAddress(root.bucket, facts.key).below(root)
         if relative is None or relative.endswith("/"):  # a marker that some programs keep for an empty folder
             continue
         file = FoundFile(relative, facts.size_bytes, facts.modified_ns)
         if _is_hidden(relative) or (pattern is not None and not pattern.fullmatch(relative)):
-            found.passed_over[relative] = file
+            found.pass_over(file)
         else:
             _take(file, found)
-    if not (found.files or found.set_aside or found.passed_over or found.other_kinds):
+    if found.nothing:
         raise NotFound(f"There are no objects under {images}.", remedy="Check the bucket and the prefix.")
     return found
 
@@ -58,23 +61,18 @@ def _take(file: FoundFile, found: Discovery) -> None:
     try:
         require_plain(file.path)
     except NotFound as error:
-        _set_aside(found, file.path, QuarantineKind.OUTSIDE_FOLDER, error.what)
+        found.add_aside(file.path, QuarantineKind.OUTSIDE_FOLDER, error.what)
         return
     if extension in UNSUPPORTED_EXTENSIONS:
         reason = f"It is named like {UNSUPPORTED_EXTENSIONS[extension]}; PNG, JPEG, TIFF, BMP and WebP are read."
-        _set_aside(found, file.path, QuarantineKind.UNSUPPORTED, reason)
+        found.add_aside(file.path, QuarantineKind.UNSUPPORTED, reason)
     elif extension in EXTENSIONS:
-        found.files[file.path] = file
+        found.add(file)
     else:
-        found.passed_over[file.path] = file
-        kind = extension or "no extension"
-        found.other_kinds[kind] = found.other_kinds.get(kind, 0) + 1
+        found.pass_over(file)
+        found.add_other(extension)
 
 
 def _is_hidden(relative: str) -> bool:
     parts = relative.split("/")
     return any((part.startswith(".") and part not in (".", "..")) or part.casefold() in SYSTEM_NAMES for part in parts)
-
-
-def _set_aside(found: Discovery, relative: str, kind: QuarantineKind, reason: str) -> None:
-    found.set_aside[relative] = QuarantinedFile(path=relative, kind=kind, reason=reason)

@@ -18,7 +18,8 @@ from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.compute import Threads
-from pipelines.steps.score_files import BatchFile, ComputedBatch, batch_files, batch_name, computed_batches
+from pipelines.steps.score_files import BatchFile, ComputedBatch, computed_batches
+from pipelines.steps.score_listing import batch_files, batch_name
 from pipelines.steps.score_model import AUTO, ScoringModel, scoring_model
 from pipelines.steps.score_names import ModelWords, counts_of, keep_words, tables_of, write_told
 from pipelines.steps.score_parts import Parts, copy_whole, require_writable
@@ -191,24 +192,20 @@ def _compute_here(
         setting = model.throughput(workspace, sum(len(spans[part]) for part in missing), cores)
         opened = model.recipe.open(Threads(cores, setting.at_once))
     size = request.batch_size or setting.batch
-    batches = [
-        (part, files[start : min(start + size, span.stop)])
-        for part in missing
-        for span in [spans[part]]
+    batches = (
+        files[start : min(start + size, span.stop)]
+        for span in map(spans.__getitem__, missing)
         for start in range(span.start, span.stop, size)
-    ]
-    computed = computed_batches(
-        (batch for _, batch in batches), model.card.preprocessing, opened.compute, threads=cores
     )
+    computed = computed_batches(batches, model.card.preprocessing, opened.compute, threads=cores)
     with progress.step("Scoring", total=len(files)) as step, closing(computed):
         step.advance(len(files) - sum(len(spans[part]) for part in missing))
-        waiting: list[ComputedBatch] = []
-        for (part, _), batch in zip(batches, computed, strict=True):
-            waiting.append(batch)
-            step.advance(len(batch.files))
-            if sum(len(one.files) for one in waiting) == len(spans[part]):
-                parts.write(part, pd.DataFrame(opened.rows(waiting), columns=parts.schema.names))
-                waiting = []
+        for part in missing:
+            whole: list[ComputedBatch] = []
+            while sum(len(one.files) for one in whole) < len(spans[part]):
+                whole.append(next(computed))
+                step.advance(len(whole[-1].files))
+            parts.write(part, pd.DataFrame(opened.rows(whole), columns=parts.schema.names))
 
 
 def _compute_with_ray(

@@ -1,22 +1,19 @@
-"""The files of a batch, and the bounded pipeline that decodes and computes them on all cores."""
+"""The bounded pipeline that decodes and computes the files of a batch on all cores."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.blobs import image_id_of
-from data_contracts.errors import BadInput, TailsightError
-from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place, place_of
+from data_contracts.errors import TailsightError
+from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place
 from domain_models.compute import Compute
 from domain_models.preprocessing import Preprocessing, prepare
 
@@ -43,42 +40,6 @@ class PreparedFile:
     image_id: str | None
     pixels: NDArray[np.uint8] | None
     error: str | None
-
-
-def batch_name(images: str, files: Sequence[BatchFile]) -> str:
-    """A name for exactly these files as they are now: readable start, then a hash of paths, sizes and times."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.path}\0{file.size_bytes}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
-    place = next((part for part in reversed(Path(images).parts) if not set(part) & set("*?[]")), "batch")
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", place).strip("-")[:40] or "batch"
-    return f"{readable}-{digest.hexdigest()[:12]}"
-
-
-def batch_files(images: str, *, ignore: Sequence[Path] = ()) -> list[BatchFile]:
-    """Every file of a folder or glob that claims to be an image, by path; also those that must not be read.
-
-    Args:
-        images: a folder, a glob, one file or ``s3://bucket/prefix``.
-        ignore: folders that are not looked at (the workspace's own).
-
-    Raises:
-        NotFound: there is no such folder.
-        BadInput: there is no image in it.
-    """
-    from pipelines.steps.ingest_discovery import discover
-
-    found = discover(place_of(images), ignore=ignore)
-    files = [BatchFile(found.root / f.path, f.size_bytes, f.modified_ns) for f in found.files.values()]
-    files += [BatchFile(found.root / aside.path, 0, 0, aside.reason) for aside in found.set_aside.values()]
-    if not files:
-        others = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.other_kinds.items()))
-        raise BadInput(
-            f"There are no images in {images}.",
-            cause=f"It holds other files: {others}." if others else "It is empty, or no file matches.",
-            remedy="Name a folder or a glob with PNG, JPEG, TIFF, BMP or WebP files.",
-        )
-    return sorted(files, key=lambda file: str(file.path))
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,10 @@ def compute_parts_with_ray(
         with progress.step("Scoring", total=len(files)) as step:
             step.advance(len(files) - sum(len(spans[part]) for part in missing))
             for start in range(0, len(missing), PARTS_PER_DATASET):
-                wanted = {part: [files[row] for row in spans[part]] for part in missing[start:][:PARTS_PER_DATASET]}
+                wanted = {
+                    part: list(files[spans[part].start : spans[part].stop])
+                    for part in missing[start:][:PARTS_PER_DATASET]
+                }
                 for part, rows in _scored(ray, wanted, recipe, batch_size, samples):
                     parts.write(part, pd.DataFrame(rows, columns=parts.schema.names))
                     step.advance(len(rows))

@@ -52,7 +52,8 @@ from pipelines.steps.ingest_discovery import discover  # noqa: E402
 from pipelines.steps.initialise import initialise  # noqa: E402
 from pipelines.steps.registry import open_registry  # noqa: E402
 from pipelines.steps.score import ROWS_PER_PART  # noqa: E402
-from pipelines.steps.score_files import BatchFile, PreparedFile, batch_files, prepare_one  # noqa: E402
+from pipelines.steps.score_files import BatchFile, PreparedFile, prepare_one  # noqa: E402
+from pipelines.steps.score_listing import batch_files  # noqa: E402
 from pipelines.steps.score_parts import Parts  # noqa: E402
 from pipelines.steps.score_rows import rows_of  # noqa: E402
 from pipelines.steps.train import TrainRequest, train  # noqa: E402

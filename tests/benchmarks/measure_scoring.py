@@ -35,7 +35,8 @@ from pipelines.demo_images import installed_images
 from pipelines.steps.export import ExportRequest, export
 from pipelines.steps.registry import open_registry
 from pipelines.steps.score import ScoreRequest, score
-from pipelines.steps.score_files import batch_files, prepare_one
+from pipelines.steps.score_files import prepare_one
+from pipelines.steps.score_listing import batch_files
 from pipelines.steps.score_model import scoring_model
 
 HERE = Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ from domain_models.architecture import Architecture
 from domain_models.decision_costs import DecisionCosts, weighted_mistakes
 from domain_models.model_package import ModelCard
 from domain_models.preprocessing import Preprocessing
-from domain_models.second_look import SecondLook, choose_second_look, looking_twice
+from domain_models.second_look import TOLERATED, SecondLook, choose_second_look, looking_twice
 
 CHANCE = np.random.default_rng(0)
 EXACT = (2.0 * CHANCE.normal(size=(4000, 3))).astype(np.float32)
@@ -51,10 +51,10 @@ def test_decisions_are_the_exact_ones_and_few_images_are_computed_twice() -> Non
         exact: list[int] = []
         compute = looking_twice(of(FAST, fast), of(EXACT, exact), model, look)
         said = np.concatenate([compute(IMAGES[start : start + 16]) for start in range(0, 4000, 16)])
-        assert (decided(model, said) != decided(model, EXACT))[:1000].sum() == 0
-        assert (decided(model, said) != decided(model, EXACT))[1000:].sum() <= 1
+        assert (decided(model, said) != decided(model, EXACT))[:1000].sum() <= 2
+        assert (decided(model, said) != decided(model, EXACT))[1000:].mean() <= 2 * TOLERATED
         assert sorted(fast) == list(range(4000))
-        assert 0 < len(exact) < 800
+        assert 0 < len(exact) < 400
         assert abs(len(exact) / 4000 - look.share) < 0.03
 
 

@@ -27,7 +27,8 @@ from domain_models.runtimes import Runtime, packaged
 from domain_models.tracking import Registry
 from pipelines.steps import ray_session, score_ray
 from pipelines.steps.score import ROWS_PER_PART, ScoreRequest, check_engine, score
-from pipelines.steps.score_files import BatchFile, batch_files
+from pipelines.steps.score_files import BatchFile
+from pipelines.steps.score_listing import batch_files
 from pipelines.steps.score_parts import Parts
 from pipelines.steps.score_ray import compute_parts_with_ray
 from pipelines.steps.score_recipe import ModelRecipe

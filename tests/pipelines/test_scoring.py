@@ -24,7 +24,8 @@ from domain_models.runtimes import Runtime, open_runtime
 from domain_models.tracking import Registry
 from pipelines.steps import score as score_step
 from pipelines.steps.score import ScoreRequest, score
-from pipelines.steps.score_files import batch_files, prepare_one
+from pipelines.steps.score_files import prepare_one
+from pipelines.steps.score_listing import batch_files
 from tests.pipelines.commands import TAILSIGHT, done, tailsight
 
 
