@@ -188,7 +188,7 @@ def _compute_here(
     cores = read_settings().processes
     spans = parts.spans()
     with progress.step("Loading the model"):
-        setting = model.throughput(workspace, sum(len(spans[part]) for part in missing), cores)
+        setting = model.throughput(workspace, [files[row] for part in missing for row in spans[part]], cores)
         opened = model.recipe.open(Threads(cores, setting.at_once))
     size = request.batch_size or setting.batch
     batches = [

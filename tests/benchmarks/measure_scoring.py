@@ -154,11 +154,10 @@ def decode_rate(images: Path, workspace: Workspace, cores: int) -> float:
         return len(files) / (time.perf_counter() - began)
 
 
-def compute_rate(workspace: Workspace, precision: str, cores: int) -> float:
+def compute_rate(workspace: Workspace, images: Path, precision: str, cores: int) -> float:
     """Images computed by all cores, per second, at the best batch size."""
     model = scoring_model(workspace, "champion", precision=precision)
-    spec = model.card.preprocessing
-    rate = measured(model.open, (spec.height, spec.width, spec.channels), cores).images_per_second
+    rate = measured(model.open, model.sample(batch_files(str(images))), cores).images_per_second
     assert rate is not None
     return rate
 
