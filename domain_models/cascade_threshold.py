@@ -133,12 +133,11 @@ def _keeps(
     They are the images on which the models differ, the surest first; the others change nothing.
     """
     codes = group_codes(models.groups, len(models.labels))
-    k = models.classes
+    k, count = models.classes, int(codes.max(initial=-1)) + 1
     keeps = np.zeros(len(rows), dtype=np.bool_)
     columns = count_columns(models.labels, models.large, k)
     weights = np.concatenate(
-        [np.ones((1, int(codes.max(initial=-1)) + 1), dtype=np.float32)]  # the images as they are
-        + list(bootstrap_weights(int(codes.max(initial=-1)) + 1, replicates=replicates, seed=seed))
+        [np.ones((1, count), dtype=np.float32), *bootstrap_weights(count, replicates=replicates, seed=seed)]
     )
     sums = (weights @ group_sums(columns, codes)).astype(np.float64)
     before = counts_from_sums(sums, k).macro_f1

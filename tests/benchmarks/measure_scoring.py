@@ -99,7 +99,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
             print(repetition, name, round(seconds[name][-1], 2), file=sys.stderr)
         alone["decode"].append(decode_rate(images, workspace, cores))
         for name in precisions:
-            alone[name].append(compute_rate(workspace, name, cores))
+            alone[name].append(compute_rate(workspace, images, name, cores))
         print(repetition, {name: round(rates[-1]) for name, rates in alone.items()}, file=sys.stderr)
     frames = {name: pd.read_parquet(path).sort_values("path") for name, path in tables.items()}
     count = len(frames["plain"])
