@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.errors import BadInput, Refused
+from data_contracts.errors import Refused
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
@@ -51,10 +51,9 @@ from pipelines.steps.candidate import (
     rules,
     validation_figures,
 )
-from pipelines.steps.dataset import load_dataset
+from pipelines.steps.cascade_members import Member, columns_of_first, find_members, learned_from
 from pipelines.steps.prepared_images import prepared_images
-from pipelines.steps.registry import open_registry, resolve_model
-from pipelines.steps.retrain_changes import meanings
+from pipelines.steps.registry import open_registry
 
 CASCADE_FORMAT = 1
 """Rises when the same two models would become another cascade."""
@@ -93,16 +92,6 @@ class CascadeReport(BaseModel):
 
 
 @dataclass(frozen=True)
-class Member:
-    """One of the two models: its version, its package and the content hash of that."""
-
-    version: str
-    package: Path
-    sha256: str
-    card: ModelCard
-
-
-@dataclass(frozen=True)
 class Said:
     """What one network says of the validation images: logits float32 [n, k], and how they are calibrated."""
 
@@ -127,9 +116,9 @@ def cascade(workspace: Workspace, request: CascadeRequest, progress: Progress = 
         Busy: the same cascade is being made in another process.
     """
     began = time.monotonic()
-    large, first = _members(workspace, request)
-    dataset, manifest = _dataset(workspace, large)
-    columns = _columns(large, first, dataset)
+    large, first = find_members(workspace, request.model, request.first)
+    dataset, manifest = learned_from(workspace, large)
+    columns = columns_of_first(large, first, dataset)
     require_reducible(first.card.preprocessing, large.card.preprocessing)
     key = cascade_key(workspace, large, first, request.max_loss)
     val = _validation(workspace, manifest, large, progress)
@@ -170,57 +159,6 @@ def cascade_key(workspace: Workspace, large: Member, first: Member, max_loss: fl
     """24 hex digits that name this cascade and no other."""
     content = [CASCADE_FORMAT, large.sha256, first.sha256, max_loss, workspace.profile.content_hash]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
-
-
-def _members(workspace: Workspace, request: CascadeRequest) -> tuple[Member, Member]:
-    found = []
-    with open_registry(workspace) as registry:
-        for name in (request.model, request.first):
-            version = resolve_model(registry, name)
-            package = registry.package(version)
-            found.append(Member(version, package, registry.info(version).package_sha256, read_card(package)))
-    large, first = found
-    for one in found:
-        if one.card.cascade is not None:
-            raise BadInput(
-                f"Model version {one.version} is a cascade itself.",
-                remedy=f"Name one of its models: --model {one.card.cascade.large} or --first {one.card.cascade.first}.",
-            )
-    if large.version == first.version:
-        raise BadInput(f"Model version {large.version} cannot answer before itself.", remedy="Name another --first.")
-    return large, first
-
-
-def _dataset(workspace: Workspace, large: Member) -> tuple[DatasetVersion, pd.DataFrame]:
-    if large.card.dataset_version is None:
-        raise Refused(
-            f"Model version {large.version} does not say which dataset version it learned from.",
-            remedy="Train it here, and make a cascade of what was trained.",
-        )
-    dataset, manifest = load_dataset(workspace, large.card.dataset_version)
-    if tuple(dataset.taxonomy.names) != large.card.classes:
-        raise Refused(
-            f"Model version {large.version} and its dataset version {large.card.dataset_version} have different"
-            " classes.",
-            remedy="Train a new model.",
-        )
-    return dataset, manifest
-
-
-def _columns(large: Member, first: Member, dataset: DatasetVersion) -> tuple[int, ...]:
-    """Where each class of the large model is among the small one's."""
-    names = list(first.card.classes)
-    if sorted(names) != sorted(large.card.classes):  # some may only be called otherwise
-        now = meanings(dataset.taxonomy, names, first.card.taxonomy_version)
-        names = [now.get(name, name) for name in names]
-    if sorted(names) != sorted(large.card.classes):
-        differing = sorted(set(names) ^ set(large.card.classes))
-        raise BadInput(
-            f"Model versions {large.version} and {first.version} decide for different classes:"
-            f" {', '.join(map(repr, differing))} only in one of them.",
-            remedy="Train both on one dataset version.",
-        )
-    return tuple(names.index(name) for name in large.card.classes)
 
 
 def _validation(workspace: Workspace, manifest: pd.DataFrame, large: Member, progress: Progress) -> LabelledImages:

@@ -64,6 +64,17 @@ def test_equal_models_need_no_second_one() -> None:
     assert choose_threshold(TwoModels(np.linspace(1, 0, 60), labels, labels, labels, 3), 0.0) == 0.0
 
 
+def test_the_bound_breaks_the_loss_on_fresh_images_less_often_than_the_point_estimate() -> None:
+    fresh = two_models(10_000, n=40_000)
+    whole = macro_f1(fresh.large, fresh.labels)
+    broken = {}
+    for confidence in (0.01, 0.8):
+        found = [choose_threshold(two_models(seed), 0.02, confidence=confidence, replicates=100) for seed in range(30)]
+        losses = [0.0 if one is None else whole - macro_f1(fresh.decided(one), fresh.labels) for one in found]
+        broken[confidence] = sum(loss > 0.02 for loss in losses)
+    assert broken[0.8] < broken[0.01]
+
+
 CHANCE = np.random.default_rng(1)
 TRUTH = CHANCE.integers(0, 3, 200)
 FIRST_SAYS = (3 * np.eye(3)[TRUTH] + 1.5 * CHANCE.normal(size=(200, 3))).astype(np.float32)
