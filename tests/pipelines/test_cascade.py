@@ -66,6 +66,7 @@ def test_the_whole_path_from_two_models_to_scores_of_their_cascade(two: Path, ne
         out = tmp_path / f"{runtime}.parquet"
         report = done(two, "score", str(new_images), "--out", str(out), "--runtime", runtime)
         assert "A cascade: model version 2 answers" in report["computed_by"]
+        assert report["answered_early"] == pd.read_parquet(out)["answered_early"].sum() > 0
         frames.append(pd.read_parquet(out).drop(columns=["confidence", "margin", "entropy"]))
     told = [frame[["path", "predicted", "decision", "model_version"]] for frame in frames]
     pd.testing.assert_frame_equal(*told)
@@ -85,6 +86,7 @@ def test_a_cascade_decides_on_each_image_as_one_of_its_models(two: Path, new_ima
         out = tmp_path / f"{model}.parquet"
         done(two, "score", str(new_images), "--out", str(out), "--model", model)
         frame = pd.read_parquet(out)
+        assert ("answered_early" in frame) == (model == "3")
         scores[model] = frame.loc[frame["error"].isna(), [name for name in frame if name.startswith("prob_")]]
     by_large, by_first = ((scores["3"] - scores[one]).abs().max(axis=1) < 1e-4 for one in ("1", "2"))
     assert (by_large | by_first).all()
