@@ -114,6 +114,20 @@ class DecisionCosts(BaseModel):
         ranked = np.sort(expected, axis=1)
         return np.asarray(ranked[:, 1] - ranked[:, 0])
 
+    def relative_lead(self, probabilities: Floats) -> Floats:
+        """The same as a share of what the dearest mistakes would be expected to cost, float64 [n], from 0 to 1.
+
+        Where a mistake on class i costs w_i, it is the difference of the two largest ``w_i p_i`` of their sum.
+
+        Args:
+            probabilities: float64 [n, k], calibrated.
+        """
+        lead = self.lead(probabilities)
+        if self.table is None:
+            return np.asarray(np.clip(lead, 0.0, 1.0))
+        dearest = probabilities @ np.asarray(self.table).max(axis=1)
+        return np.asarray(np.clip(np.divide(lead, dearest, out=np.zeros_like(lead), where=dearest > 0), 0.0, 1.0))
+
 
 EQUAL_COSTS = DecisionCosts()
 """Every mistake counts the same: the most probable class is predicted."""

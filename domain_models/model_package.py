@@ -17,6 +17,7 @@ from data_contracts.workspace import write_atomically
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier
 from domain_models.calibrators import Calibration
+from domain_models.cascade import Cascade
 from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.graph import write_graph
 from domain_models.preprocessing import Preprocessing
@@ -71,6 +72,7 @@ class ModelCard(BaseModel):
     seed: int = 0
     parents: tuple[str, ...] = Field(default=(), description="model versions that training began with")
     retrained_from: RetrainedFrom | None = None
+    cascade: Cascade | None = Field(default=None, description="a smaller model in `first/` answers what it is sure of")
     metrics: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
@@ -78,6 +80,11 @@ class ModelCard(BaseModel):
     def calibrated_by(self) -> Calibration:
         """How logits become probabilities."""
         return self.calibration or Calibration(temperature=self.temperature)
+
+    @property
+    def network_calibrated_by(self) -> Calibration:
+        """The same for logits of the package's own network; in a cascade it answers a part of the images only."""
+        return self.cascade.calibration if self.cascade else self.calibrated_by
 
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [n, k] of logits float [n, k]."""

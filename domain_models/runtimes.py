@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, IntegrityError
+from domain_models.cascade import FIRST_FOLDER, cascading
 from domain_models.compute import Compute, Threads
 from domain_models.export.kinds import Precision
 from domain_models.graph import NORMALISED_INPUT
-from domain_models.model_package import ONNX_FILE, ModelCard, load_package
+from domain_models.model_package import CARD_FILE, ONNX_FILE, ModelCard, load_package, read_card
 from domain_models.openvino_toolkit import load_openvino
 from domain_models.preprocessing import normalise
 from domain_models.second_look import SecondLook, looking_twice
@@ -43,6 +44,7 @@ class Computable:
         precision: of weights and arithmetic.
         exported: whether it is an artefact that passed the parity gate, and not the package itself.
         second_look: which images the same graph computes again in 32-bit floats.
+        first: of a cascade, the small model that answers what it is sure of; ``source`` is then the large one.
     """
 
     runtime: Runtime
@@ -50,11 +52,21 @@ class Computable:
     precision: Precision = Precision.FP32
     exported: bool = False
     second_look: SecondLook | None = None
+    first: Computable | None = None
 
     @property
     def name(self) -> str:
         """How folders, reports and people call it: ``openvino-bf16``; the package itself is just ``openvino``."""
         return f"{self.runtime.value}-{self.precision.value}" if self.exported else self.runtime.value
+
+    @property
+    def package(self) -> Path:
+        """The folder of the package, where the source is not exported."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    def is_in_reach(self) -> bool:
+        """Whether this process can read all that is to be opened."""
+        return self.source.exists() and (self.first is None or self.first.is_in_reach())
 
 
 def resolve_runtime(name: str, package: Path) -> Runtime:
@@ -86,8 +98,10 @@ def resolve_runtime(name: str, package: Path) -> Runtime:
 
 
 def packaged(runtime: Runtime, package: Path) -> Computable:
-    """The package itself in a runtime, in 32-bit floats."""
-    return Computable(runtime, package if runtime is Runtime.TORCH else package / ONNX_FILE)
+    """The package itself in a runtime, in 32-bit floats; of a cascade, both networks."""
+    inner = package / FIRST_FOLDER
+    first = packaged(runtime, inner) if (inner / CARD_FILE).is_file() else None
+    return Computable(runtime, package if runtime is Runtime.TORCH else package / ONNX_FILE, first=first)
 
 
 def open_runtime(runtime: Runtime, package: Path, card: ModelCard) -> Compute:
@@ -112,7 +126,24 @@ def open_computable(item: Computable, card: ModelCard, threads: Threads | None =
         card: of the model, for the preprocessing.
         threads: how to share cores; without it one batch has all that the runtime likes.
     """
-    return _OPENERS[item.runtime](item, card, threads)
+    compute = _OPENERS[item.runtime](item, card, threads)
+    return compute if item.first is None else _cascade(item.first, compute, card, threads)
+
+
+def _cascade(first: Computable, large: Compute, card: ModelCard, threads: Threads | None) -> Compute:
+    """Both networks share the cores alike: a thread asks one after the other, so one of them rests."""
+    if card.cascade is None:
+        raise IntegrityError(f"The package {first.package.parent} holds two networks, and its card speaks of one.")
+    own = read_card(first.package)
+    return cascading(
+        _OPENERS[first.runtime](first, own, threads),
+        large,
+        card.cascade,
+        first_spec=own.preprocessing,
+        first_calibration=own.calibrated_by,
+        costs=card.decision_costs,
+        temperature=card.temperature,
+    )
 
 
 def _torch(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain_models.compute import Compute
+from domain_models.compute import Compute, TwoSteps
 from domain_models.decision_costs import DecisionCosts
 from domain_models.model_package import ModelCard
 
@@ -59,15 +59,7 @@ def choose_second_look(card: ModelCard, fast: NDArray[np.float32], exact: NDArra
 
 def looking_twice(fast: Compute, exact: Compute, card: ModelCard, look: SecondLook) -> Compute:
     """Compute fast, and what is close again exactly."""
-
-    def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits = fast(batch)
-        close = np.flatnonzero(_lead(card, logits)[0] < look.lead)
-        if len(close):
-            logits[close] = exact(np.ascontiguousarray(batch[close]))
-        return logits
-
-    return compute
+    return TwoSteps(fast, exact, lambda logits: _lead(card, logits)[0] < look.lead)
 
 
 def _lead(card: ModelCard, logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

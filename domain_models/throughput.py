@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_contracts.workspace import write_atomically
-from domain_models.compute import Compute, Threads
+from domain_models.compute import Compute, Threads, TwoSteps
 from domain_models.model_package import ModelCard
 from domain_models.runtimes import Runtime
 
@@ -46,27 +46,27 @@ def usual(runtime: Runtime, cores: int) -> Throughput:
 
 
 def measured(
-    opened: Callable[[Threads], Compute], shape: tuple[int, int, int], cores: int, batches: Sequence[int] = BATCHES
+    opened: Callable[[Threads], Compute], images: NDArray[np.uint8], cores: int, batches: Sequence[int] = BATCHES
 ) -> Throughput:
-    """The fastest setting for images of this shape.
+    """The fastest setting for images like these.
 
     Each core takes whole batches, or pairs of cores share one; all cores on one batch only pays where one is all there
     is.
 
     Args:
         opened: the model, opened for a way of sharing the cores.
-        shape: (H, W, C) of prepared images.
+        images: uint8 [n, H, W, C], n at least 1, prepared and such as are to be computed: where a model looks twice at
+            what is in doubt, noise would all be in doubt.
         cores: threads that may compute.
         batches: sizes that are tried.
     """
-    chance = np.random.default_rng(0)
-    pixels: NDArray[np.uint8] = chance.integers(0, 256, (max(batches), *shape), dtype=np.uint8)
+    pixels = images[np.arange(max(len(images), max(batches))) % len(images)]
     best: Throughput | None = None
     for at_once in sorted({cores, max(1, cores // 2)}, reverse=True):
         compute = opened(Threads(cores, at_once))
         with ThreadPoolExecutor(at_once) as pool:
             for size in batches:
-                rate = _rate(compute, pixels[:size], pool, at_once)
+                rate = _rate(compute, pixels, size, pool, at_once)
                 if best is None or rate > (best.images_per_second or 0.0):
                     best = Throughput(batch=size, at_once=at_once, images_per_second=rate)
     if best is None:
@@ -74,16 +74,20 @@ def measured(
     return best
 
 
-def _rate(compute: Compute, pixels: NDArray[np.uint8], pool: ThreadPoolExecutor, at_once: int) -> float:
-    def work(_: int) -> int:
+def _rate(compute: Compute, pixels: NDArray[np.uint8], size: int, pool: ThreadPoolExecutor, at_once: int) -> float:
+    batches = [pixels[start : start + size] for start in range(0, len(pixels) - size + 1, size)]
+    # Where images differ in what they cost, all of them are computed, so that the share in doubt is the images' own.
+    fewest = -(-len(batches) // at_once) if isinstance(compute, TwoSteps) else 1
+
+    def work(number: int) -> int:
         done = 0
         until = time.perf_counter() + SECONDS_EACH
-        while done == 0 or time.perf_counter() < until:
-            compute(pixels)
-            done += len(pixels)
-        return done
+        while done < fewest or time.perf_counter() < until:
+            compute(batches[(number + done * at_once) % len(batches)])
+            done += 1
+        return done * size
 
-    list(pool.map(compute, [pixels] * at_once))  # the first call of each size prepares memory
+    list(pool.map(compute, batches[:1] * at_once))  # the first call of each size prepares memory
     began = time.perf_counter()
     return sum(pool.map(work, range(at_once))) / (time.perf_counter() - began)
 
@@ -94,18 +98,21 @@ def kept(
     card: ModelCard,
     cores: int,
     opened: Callable[[Threads], Compute],
+    images: Callable[[], NDArray[np.uint8]],
 ) -> Throughput:
     """The setting for this model on this machine: from ``folder``, or measured now and kept there.
 
     Args:
         folder: of such settings; a damaged one is measured again.
         name: the runtime and precision.
-        card: its architecture and image size are what matters, not its weights.
+        card: its architecture, image size and cascade are what matters, not its weights.
         cores: threads that may compute.
         opened: see :func:`measured`.
+        images: see :func:`measured`; asked for only where it is measured.
     """
     spec = card.preprocessing
     content = [name, card.architecture.model_dump(mode="json"), spec.height, spec.width, spec.channels, cores]
+    content += ["images", None if card.cascade is None else card.cascade.model_dump(mode="json")]
     content += [platform.processor() or platform.machine(), processor_name()]
     path = folder / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
     if path.is_file():
@@ -113,7 +120,7 @@ def kept(
             return Throughput.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError):
             path.unlink()
-    found = measured(opened, (spec.height, spec.width, spec.channels), cores)
+    found = measured(opened, images(), cores)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, found.model_dump_json(indent=2) + "\n")
     return found

@@ -126,7 +126,7 @@ def summarise_models(report: Mapping[str, Any], console: Console) -> None:
             ", ".join(entry["aliases"]),
             _short(entry["macro_f1"]),
             _short(entry["accuracy"]),
-            entry["preset"] or "",
+            (entry["preset"] or "") + (" (cascade)" if entry.get("cascade") else ""),
             entry["dataset_version"] or "",
             entry["created_at"][:16].replace("T", " "),
         )

@@ -21,6 +21,8 @@ def summarise_score(report: Mapping[str, Any], console: Console) -> None:
     say(f"Computed by {report['computed_by']}")
     for remark in report["remarks"]:
         say(remark)
+    if report.get("answered_early") is not None:
+        say(f"{report['answered_early']:,} were answered by the small model of the cascade alone.")
     if report["errors"]:
         say(f"{report['errors']:,} files could not be read; each has a row that says why.")
     say(

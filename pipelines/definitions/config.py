@@ -136,6 +136,14 @@ class ExportConfig(dg.Config):
     seed: int = 0
 
 
+class CascadeConfig(dg.Config):
+    """Which small model answers first, before which large one (none: the champion); ``max_loss`` in points."""
+
+    first: str
+    model: str | None = None
+    max_loss: float = 1.0
+
+
 class PretrainConfig(dg.Config):
     """How a backbone learns from images alone; ``overrides`` are ``key=value`` as ``--set`` takes them."""
 

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from data_contracts.profile import Profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.vocabulary import Alias, DecideBy, Split
@@ -26,13 +29,16 @@ from domain_models.model_package import ModelCard, RetrainedFrom, read_card, sav
 from domain_models.passing import fit_pass_rule
 from domain_models.preprocessing import Preprocessing
 from domain_models.tracking import Registry
-from domain_models.training_data import TrainedModel, TrainingData
+from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
 from domain_models.triage import fit_triage
 from pipelines.steps.decisions import PASSING, card_triage
 from pipelines.steps.evaluate import figures_of
 from pipelines.steps.predictions import Predictions
 from pipelines.steps.prepared_images import prepared_images
 from pipelines.steps.registry import open_registry
+
+CASCADE_TAG = "cascade"
+"""Tag of a registered version that is a cascade, with its sentence."""
 
 
 class CandidateReport(BaseModel):
@@ -167,34 +173,11 @@ def _card(
     held_out = cross_fitted_probabilities(
         trained.val_logits, data.val.labels, groups=data.val.groups, seed=seed, fit=fit
     )
-    figures = figures_of(
-        Predictions(
-            list(data.val.image_ids),
-            data.val.labels,
-            list(data.val.groups),
-            held_out,
-            costs.predicted(held_out),
-            classes,
-        ),
-        manifest,
-        profile,
-        seed=seed,
-    )
+    figures = validation_figures(data.val, held_out, costs, classes, manifest, profile, seed=seed)
     probabilities, labels, groups = held_out, data.val.labels, data.val.groups
     if trained.cross_fit.image_ids:
         labels, groups = trained.cross_fit.labels, trained.cross_fit.groups
         probabilities = cross_fitted_probabilities(trained.cross_fit.logits, labels, groups=groups, seed=seed, fit=fit)
-    rule = fit_triage(
-        probabilities,
-        labels,
-        profile.limits,
-        classes=classes,
-        groups=groups,
-        predicted=costs.predicted(probabilities),
-        seconds_per_image=profile.review.seconds_per_image,
-    )
-    passing = fit_pass_rule(probabilities, labels, classes, profile.pass_class, profile.limits, groups=groups)
-    sets = conformal.fit(probabilities, labels, coverage=profile.limits.confidence, groups=groups)
     return ModelCard(
         architecture=trained.network.architecture,
         classes=classes,
@@ -202,7 +185,7 @@ def _card(
         temperature=calibration.temperature,
         calibration=calibration,
         decision_costs=costs,
-        triage=card_triage(rule, sets, passing),
+        triage=rules(probabilities, labels, groups, costs, classes, profile),
         dataset_version=dataset.dataset_version,
         taxonomy_version=dataset.taxonomy.version,
         profile_hash=workspace.profile.content_hash,
@@ -218,6 +201,54 @@ def _card(
             "images_per_second": trained.images_per_second,
         },
     )
+
+
+def validation_figures(
+    val: LabelledImages,
+    held_out: NDArray[np.float64],
+    costs: DecisionCosts,
+    classes: tuple[str, ...],
+    manifest: pd.DataFrame,
+    profile: Profile,
+    *,
+    seed: int,
+) -> Evaluation:
+    """All metrics on the validation images, of probabilities float64 [n, k] whose calibration has not seen them."""
+    predicted = costs.predicted(held_out)
+    said = Predictions(list(val.image_ids), val.labels, list(val.groups), held_out, predicted, classes)
+    return figures_of(said, manifest, profile, seed=seed)
+
+
+def rules(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    costs: DecisionCosts,
+    classes: tuple[str, ...],
+    profile: Profile,
+) -> dict[str, Any]:
+    """Triage, passing and conformal rules as a card keeps them, set on probabilities float64 [n, k] of held-out images.
+
+    Args:
+        probabilities: calibrated.
+        labels: int64 [n].
+        groups: n components.
+        costs: what decides.
+        classes: k names.
+        profile: sets the limits.
+    """
+    rule = fit_triage(
+        probabilities,
+        labels,
+        profile.limits,
+        classes=classes,
+        groups=groups,
+        predicted=costs.predicted(probabilities),
+        seconds_per_image=profile.review.seconds_per_image,
+    )
+    passing = fit_pass_rule(probabilities, labels, classes, profile.pass_class, profile.limits, groups=groups)
+    sets = conformal.fit(probabilities, labels, coverage=profile.limits.confidence, groups=groups)
+    return card_triage(rule, sets, passing)
 
 
 def _register(registry: Registry, package: Path, key: str, folder: Path) -> str:
@@ -237,9 +268,10 @@ def _register(registry: Registry, package: Path, key: str, folder: Path) -> str:
             "preset": card.preset or "",
             "dataset_version": card.dataset_version or "",
             "profile_hash": card.profile_hash or "",
+            **({CASCADE_TAG: card.cascade.in_words} if card.cascade else {}),
             **{f"retrained_from.{name}": str(value) for name, value in lineage.items() if value is not None},
         },
-        artifacts=[folder / "history.csv"],
+        artifacts=[path for path in (folder / "history.csv",) if path.is_file()],
     )
 
 

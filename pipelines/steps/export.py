@@ -86,6 +86,11 @@ def export(workspace: Workspace, request: ExportRequest, progress: Progress = SI
         number = resolve_model(registry, request.model)
         package, digest = registry.package(number), registry.info(number).package_sha256
     network, card = load_package(package)
+    if card.cascade is not None:
+        raise Refused(
+            f"Model version {number} is a cascade of two networks, and an artefact is one graph.",
+            remedy=f"Export its large model: `tailsight export --model {card.cascade.large}`.",
+        )
     data = _data(workspace, card, number, progress)
     with progress.step("Predicting with the network"):
         expected = predict_logits(network, data.val.images, card.preprocessing)

@@ -25,6 +25,7 @@ class ModelEntry(BaseModel):
     accuracy: float | None
     ece: float | None
     run_key: str
+    cascade: str | None = None
 
 
 class ModelsReport(BaseModel):
@@ -58,6 +59,7 @@ def list_models(workspace: Workspace) -> ModelsReport:
                 accuracy=info.metrics.get("val.accuracy"),
                 ece=info.metrics.get("val.ece"),
                 run_key=info.run_key,
+                cascade=info.tags.get("cascade"),
             )
             for info in infos
         ],

@@ -79,7 +79,7 @@ def load_round_model(workspace: Workspace, name: str | None) -> RoundModel | Non
         embedder=Embedder.of(network, card.preprocessing),
         classes=card.classes,
         trained_under=card.taxonomy_version,
-        calibration=card.calibrated_by,
+        calibration=card.network_calibrated_by,
         confusion=confusion,
     )
 

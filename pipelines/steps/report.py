@@ -194,7 +194,7 @@ def _classification_pictures(findings: _Findings) -> tuple[Picture, ...]:
 def _calibration(findings: _Findings) -> Section:
     figures, predictions = findings.evaluation.figures, findings.predictions
     picture = reliability_figure(
-        _uncalibrated(predictions.probabilities, findings.card.calibrated_by),
+        None if findings.card.cascade else _uncalibrated(predictions.probabilities, findings.card.calibrated_by),
         predictions.probabilities,
         predictions.labels,
         predicted=predictions.predicted,
@@ -203,7 +203,7 @@ def _calibration(findings: _Findings) -> Section:
     return Section(
         title="Whether its confidence can be believed",
         sentences=(
-            f"{findings.card.calibrated_by.in_words}, fitted on validation images. Calibration error "
+            f"{findings.card.network_calibrated_by.in_words}, fitted on validation images. Calibration error "
             f"{figures.ece:.3f}; a perfectly calibrated model would show {figures.ece_of_a_calibrated_model:.3f} here "
             f"by chance, and up to {figures.ece_of_a_calibrated_model_p95:.3f} one time in twenty.",
         ),

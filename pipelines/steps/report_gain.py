@@ -70,6 +70,8 @@ class _Corrected:
 
 def predecessor(card: ModelCard, version: str, history: Sequence[PromotionEvent]) -> str | None:
     """The model that this one was to replace: the champion that training went on from, else that of its time."""
+    if card.cascade is not None:
+        return None  # it has learned nothing that its large model had not
     if card.retrained_from is not None:
         return card.retrained_from.champion
     earlier = [e for e in history if e.to_alias is Alias.CHAMPION and e.at < card.created_at]

@@ -20,6 +20,7 @@ def lineage(
         ("Profile", f"{profile} ({(card.profile_hash or '')[:12]})"),
         *_origin(card),
         *_teacher(card),
+        *_cascade(card),
         ("Preset and seed", f"{card.preset}, {card.seed}"),
         ("Ledger head", f"{dataset.ledger_head.sequence} · {dataset.ledger_head.hash[:12]}"),
         ("Trained at", f"{card.created_at:%Y-%m-%d %H:%M} UTC"),
@@ -42,3 +43,8 @@ def _teacher(card: ModelCard) -> list[tuple[str, str]]:
         return []
     name = f"model version {teacher['model']}" if str(teacher["model"]).isdigit() else teacher["model"]
     return [("Taught by", f"{name} (package sha256 {teacher['content'][:12]})")]
+
+
+def _cascade(card: ModelCard) -> list[tuple[str, str]]:
+    """Which two models a cascade is made of."""
+    return [] if card.cascade is None else [("Decided in two steps", card.cascade.in_words)]

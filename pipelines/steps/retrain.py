@@ -124,6 +124,11 @@ def retrain(
         candidate=None,
         seconds=0.0,
     )
+    if before is not None and before.card.cascade is not None and mode is not None:
+        reasons.append(
+            f"The champion, model version {before.version}, is a cascade: training goes on from its large network and"
+            " gives a single one. Ask for `tailsight cascade` (or `compress`) again afterwards."
+        )
     for reason in reasons:
         progress.say(reason)
     found: dict[str, object] = {}

@@ -56,8 +56,8 @@ class ScoreRequest(BaseModel):
 class ScoreReport(BaseModel):
     """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images.
 
-    ``computed_by`` says what computed, with which numbers; ``remarks`` say where the classes have changed since the
-    model was trained.
+    ``answered_early``: images that the small model of a cascade answered alone. ``computed_by`` says what computed,
+    with which numbers; ``remarks`` say where the classes have changed since the model was trained.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +78,7 @@ class ScoreReport(BaseModel):
     reader_hours: float
     predicted: dict[str, int]
     reasons: dict[str, int]
+    answered_early: int | None = None
     remarks: list[str]
     reused: bool
     resumed_rows: int
@@ -135,7 +136,13 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
         reused = finished.is_file() and counts_file.is_file()
         resumed = 0
         if not reused:
-            parts = Parts(folder / "parts", rows=len(files), size=ROWS_PER_PART, classes=model.card.classes)
+            parts = Parts(
+                folder / "parts",
+                rows=len(files),
+                size=ROWS_PER_PART,
+                classes=model.card.classes,
+                cascade=model.card.cascade is not None,
+            )
             missing = parts.missing()
             resumed = len(files) - sum(len(parts.spans()[part]) for part in missing)
             if request.engine is Engine.RAY:
@@ -189,7 +196,7 @@ def _compute_here(
     cores = read_settings().processes
     spans = parts.spans()
     with progress.step("Loading the model"):
-        setting = model.throughput(workspace, sum(len(spans[part]) for part in missing), cores)
+        setting = model.throughput(workspace, files, cores)
         opened = model.recipe.open(Threads(cores, setting.at_once))
     size = request.batch_size or setting.batch
     batches = (

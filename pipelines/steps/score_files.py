@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_contracts.blobs import image_id_of
 from data_contracts.errors import TailsightError
 from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place
-from domain_models.compute import Compute
+from domain_models.compute import Compute, TwoSteps
 from domain_models.preprocessing import Preprocessing, prepare
 
 BATCHES_AHEAD = 3
@@ -49,10 +49,12 @@ class ComputedBatch:
     Attributes:
         files: without their pixels.
         logits: float32 [readable files, k], in the order of the files.
+        early: bool [readable files], which of them the first of two steps alone answered; ``None`` where there is one.
     """
 
     files: list[PreparedFile]
     logits: NDArray[np.float32] | None
+    early: NDArray[np.bool_] | None = None
 
 
 def computed_batches(
@@ -71,8 +73,12 @@ def computed_batches(
     def work(batch: Sequence[BatchFile]) -> ComputedBatch:
         prepared = [prepare_one(file, spec) for file in batch]
         readable = [item.pixels for item in prepared if item.pixels is not None]  # those without an error
-        logits = compute(np.stack(readable)) if readable else None
-        return ComputedBatch([replace(item, pixels=None) for item in prepared], logits)
+        logits, early = None, None
+        if readable and isinstance(compute, TwoSteps):
+            logits, early = compute.answers(np.stack(readable))
+        elif readable:
+            logits = compute(np.stack(readable))
+        return ComputedBatch([replace(item, pixels=None) for item in prepared], logits, early)
 
     waiting: deque[Future[ComputedBatch]] = deque()
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="score") as pool:

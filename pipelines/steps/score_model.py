@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_contracts.errors import BadInput
 from data_contracts.ledger.taxonomies import current_taxonomy
 from data_contracts.workspace import Workspace
@@ -21,12 +24,17 @@ from pipelines.steps.decisions import Decider
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
+from pipelines.steps.score_files import BatchFile, prepare_one
 from pipelines.steps.score_recipe import ModelRecipe
 
 AUTO = "auto"
 
 FEW_FILES = 2000
 """Under so many files, measuring the best batch size would take longer than it saves."""
+
+
+SAMPLE = 64
+"""Images that are measured on."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class ScoringModel:
     def described(self) -> str:
         """What computes, with which numbers, and how far it is known to agree with the network."""
         if self.manifest is None:
-            return f"{self.runtime}, 32-bit floats."
+            cascade = "" if self.card.cascade is None else f" {self.card.cascade.in_words}"
+            return f"{self.runtime}, 32-bit floats.{cascade}"
         parity, look = self.manifest.parity, self.manifest.second_look
         twice = "" if look is None else f" {look.share:.1%} of them are computed again in 32-bit floats."
         return (
@@ -79,11 +88,23 @@ class ScoringModel:
         """Load it."""
         return open_computable(self.computable, self.card, threads)
 
-    def throughput(self, workspace: Workspace, files: int, cores: int) -> Throughput:
-        """How many images to compute at once: measured once for this machine and model, where it is worth it."""
-        if files < FEW_FILES or self.computable.runtime is Runtime.TORCH:
+    def throughput(self, workspace: Workspace, files: Sequence[BatchFile], cores: int) -> Throughput:
+        """How many images to compute at once: measured once for this machine and model, where it is worth it.
+
+        It is measured on some of these files.
+        """
+        if len(files) < FEW_FILES or self.computable.runtime is Runtime.TORCH:
             return usual(self.computable.runtime, cores)
-        return kept(workspace.cache / "throughput", self.runtime, self.card, cores, self.open)
+        look = self.computable.second_look
+        name = self.runtime if look is None else f"{self.runtime} {look.lead!r}"
+        return kept(workspace.cache / "throughput", name, self.card, cores, self.open, lambda: self.sample(files))
+
+    def sample(self, files: Sequence[BatchFile]) -> NDArray[np.uint8]:
+        """Images from all over the batch, uint8 [n, H, W, C]; a black one where none of them can be read."""
+        spec = self.card.preprocessing
+        some = [prepare_one(file, spec).pixels for file in files[:: max(1, len(files) // SAMPLE)][:SAMPLE]]
+        readable = [pixels for pixels in some if pixels is not None]
+        return np.stack(readable or [np.zeros((spec.height, spec.width, spec.channels), dtype=np.uint8)])
 
 
 def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precision: str = AUTO) -> ScoringModel:

@@ -29,7 +29,7 @@ from domain_models.passing import PassRule
 from domain_models.triage import TriageRule
 from pipelines.steps.decisions import Decider
 from pipelines.steps.model_classes import ClassesToday, classes_today
-from pipelines.steps.score_parts import PROBABILITY, arrow_schema
+from pipelines.steps.score_parts import ANSWERED_EARLY, PROBABILITY, arrow_schema
 
 if TYPE_CHECKING:
     from domain_models.model_package import ModelCard
@@ -85,8 +85,12 @@ class ModelWords(BaseModel):
         added = np.full((len(frame), len(today.shown)), np.nan)
         added[readable] = today.added_up(own[readable])
         columns = {f"{PROBABILITY}{name}": added[:, index] for index, name in enumerate(today.shown)}
-        kept = frame[["path", "image_id", "model_version", "error"]].reset_index(drop=True)
-        told: pd.DataFrame = pd.concat([kept, anew, pd.DataFrame(columns)], axis=1)[arrow_schema(today.shown).names]
+        cascade = ANSWERED_EARLY in frame
+        same = ["path", "image_id", "model_version", "error", *([ANSWERED_EARLY] if cascade else [])]
+        kept = frame[same].reset_index(drop=True)
+        told: pd.DataFrame = pd.concat([kept, anew, pd.DataFrame(columns)], axis=1)[
+            arrow_schema(today.shown, cascade=cascade).names
+        ]
         return told.astype(dict.fromkeys(("confidence", "margin", "entropy"), float))
 
 
@@ -126,7 +130,8 @@ def split_since(path: Path, taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
 
 def write_told(source: Path, target: Path, words: ModelWords, today: ClassesToday) -> None:
     """Write finished scores by the names of today, whole or not at all; memory holds a few thousand rows."""
-    schema = arrow_schema(today.shown)
+    cascade = ANSWERED_EARLY in pq.read_schema(source).names
+    schema = arrow_schema(today.shown, cascade=cascade)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with pq.ParquetWriter(temporary, schema) as writer:
@@ -147,10 +152,13 @@ def tables_of(path: Path) -> Iterator[pa.Table]:
 def counts_of(tables: Iterable[pa.Table]) -> dict[str, Any]:
     """What the report of a scoring counts."""
     rows = errors = automatic = 0
+    early: int | None = None
     predicted: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for table in tables:
         rows += table.num_rows
+        if ANSWERED_EARLY in table.column_names:
+            early = (early or 0) + sum(value is True for value in table[ANSWERED_EARLY].to_pylist())
         errors += table.num_rows - table["error"].null_count
         automatic += sum(value == Decision.AUTO.value for value in table["decision"].to_pylist())
         predicted.update(value for value in table["predicted"].to_pylist() if value is not None)
@@ -161,5 +169,6 @@ def counts_of(tables: Iterable[pa.Table]) -> dict[str, Any]:
         "automatic": automatic,
         "review": rows - automatic,
         "predicted": dict(predicted.most_common()),
+        ANSWERED_EARLY: early,
         "reasons": dict(reasons.most_common()),
     }

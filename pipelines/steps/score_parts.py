@@ -17,9 +17,12 @@ from data_contracts.frames import SCORES, checked
 
 PROBABILITY = "prob_"
 
+ANSWERED_EARLY = "answered_early"
+"""Column of scores by a cascade: whether the small model answered alone; null where a file cannot be read."""
 
-def arrow_schema(classes: Sequence[str]) -> pa.Schema:
-    """Columns of a score file, in order; ``prob_<class>`` in class-index order."""
+
+def arrow_schema(classes: Sequence[str], *, cascade: bool = False) -> pa.Schema:
+    """Columns of a score file, in order; ``prob_<class>`` in class-index order. Scores by a cascade have one more."""
     text, number = pa.string(), pa.float64()
     return pa.schema(
         [
@@ -35,6 +38,7 @@ def arrow_schema(classes: Sequence[str]) -> pa.Schema:
             ("reason", text),
             ("model_version", text),
             ("error", text),
+            *([(ANSWERED_EARLY, pa.bool_())] if cascade else []),
         ]
     )
 
@@ -47,13 +51,14 @@ class Parts:
         rows: files in the batch.
         size: rows per part.
         classes: class names in index order.
+        cascade: whether a cascade scores.
     """
 
-    def __init__(self, folder: Path, *, rows: int, size: int, classes: Sequence[str]) -> None:
+    def __init__(self, folder: Path, *, rows: int, size: int, classes: Sequence[str], cascade: bool = False) -> None:
         self.folder = folder
         self.rows = rows
         self.size = size
-        self.schema = arrow_schema(classes)
+        self.schema = arrow_schema(classes, cascade=cascade)
         folder.mkdir(parents=True, exist_ok=True)
 
     def spans(self) -> list[range]:

@@ -31,7 +31,7 @@ class ModelRecipe:
 
     def is_in_reach(self) -> bool:
         """Whether this process can read the package."""
-        return (self.package / CARD_FILE).is_file() and self.computable.source.exists()
+        return (self.package / CARD_FILE).is_file() and self.computable.is_in_reach()
 
     def open(self, threads: Threads | None = None) -> OpenedModel:
         """Load the model here; ``threads`` says how it shares the cores."""

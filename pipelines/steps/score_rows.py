@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data_contracts.vocabulary import Decision
 from pipelines.steps.decisions import Decider
 from pipelines.steps.score_files import ComputedBatch
-from pipelines.steps.score_parts import PROBABILITY
+from pipelines.steps.score_parts import ANSWERED_EARLY, PROBABILITY
 
 
 def rows_of(batches: Sequence[ComputedBatch], decider: Decider, version: str) -> list[dict[str, Any]]:
@@ -23,6 +23,7 @@ def rows_of(batches: Sequence[ComputedBatch], decider: Decider, version: str) ->
         version: of the model.
     """
     logits = [batch.logits for batch in batches if batch.logits is not None]
+    early = iter([one for batch in batches if batch.early is not None for one in batch.early])
     decided = iter(decider.decide(np.concatenate(logits)) if logits else [])
     rows = []
     for item in (item for batch in batches for item in batch.files):
@@ -37,6 +38,7 @@ def rows_of(batches: Sequence[ComputedBatch], decider: Decider, version: str) ->
             one = next(decided)
             row |= {name: getattr(one, name) for name in ("predicted", "confidence", "margin", "entropy")}
             row |= {"conformal_set": one.conformal_set, "decision": one.decision, "reason": one.reason}
+            row[ANSWERED_EARLY] = next(early, None)
             row |= _columns(one.probabilities, decider.classes)
         rows.append(row)
     return rows

@@ -100,7 +100,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
             print(repetition, name, round(seconds[name][-1], 2), file=sys.stderr)
         alone["decode"].append(decode_rate(images, workspace, cores))
         for name in precisions:
-            alone[name].append(compute_rate(workspace, name, cores))
+            alone[name].append(compute_rate(workspace, images, name, cores))
         print(repetition, {name: round(rates[-1]) for name, rates in alone.items()}, file=sys.stderr)
     frames = {name: pd.read_parquet(path).sort_values("path") for name, path in tables.items()}
     count = len(frames["plain"])
@@ -155,11 +155,10 @@ def decode_rate(images: Path, workspace: Workspace, cores: int) -> float:
         return len(files) / (time.perf_counter() - began)
 
 
-def compute_rate(workspace: Workspace, precision: str, cores: int) -> float:
+def compute_rate(workspace: Workspace, images: Path, precision: str, cores: int) -> float:
     """Images computed by all cores, per second, at the best batch size."""
     model = scoring_model(workspace, "champion", precision=precision)
-    spec = model.card.preprocessing
-    rate = measured(model.open, (spec.height, spec.width, spec.channels), cores).images_per_second
+    rate = measured(model.open, model.sample(batch_files(str(images))), cores).images_per_second
     assert rate is not None
     return rate
 

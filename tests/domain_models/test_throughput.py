@@ -22,6 +22,8 @@ CARD = ModelCard(
     preprocessing=Preprocessing(height=16, width=16),
 )
 
+IMAGES = np.zeros((4, 16, 16, 3), dtype=np.uint8)
+
 
 class Machine:
     """A runtime that takes 4 ms for each batch and, beyond 8 images, ever longer for each of them."""
@@ -49,7 +51,7 @@ class Machine:
 
 def test_the_fastest_setting_is_chosen_and_as_many_batches_run_at_once_as_it_says() -> None:
     machine = Machine()
-    found = measured(machine.open, (16, 16, 3), cores=2, batches=(1, 8, 64))
+    found = measured(machine.open, IMAGES, cores=2, batches=(1, 8, 64))
     assert (found.batch, found.at_once) == (8, 2)
     assert found.images_per_second is not None
     assert 1000 < found.images_per_second < 4000, "two batches of 8 in 4 ms are 4000 a second"
@@ -59,15 +61,15 @@ def test_the_fastest_setting_is_chosen_and_as_many_batches_run_at_once_as_it_say
 
 def test_it_is_measured_once_for_each_machine_and_model(tmp_path: Path) -> None:
     machine = Machine()
-    first = kept(tmp_path, "openvino", CARD, 2, machine.open)
+    first = kept(tmp_path, "openvino", CARD, 2, machine.open, lambda: IMAGES)
     opened = len(machine.opened)
-    assert kept(tmp_path, "openvino", CARD, 2, machine.open) == first
+    assert kept(tmp_path, "openvino", CARD, 2, machine.open, lambda: IMAGES) == first
     assert len(machine.opened) == opened
-    kept(tmp_path, "openvino-bf16", CARD, 2, machine.open)
+    kept(tmp_path, "openvino-bf16", CARD, 2, machine.open, lambda: IMAGES)
     assert len(machine.opened) == 2 * opened
     (file, _) = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     file.write_text("{half a fi")
-    kept(tmp_path, "openvino", CARD, 2, machine.open)
+    kept(tmp_path, "openvino", CARD, 2, machine.open, lambda: IMAGES)
     assert len(machine.opened) == 3 * opened
     assert Throughput.model_validate_json(file.read_text()).batch in (2, 4, 8, 16)
 
