@@ -11,6 +11,7 @@ import typer
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from pipelines.command_line import (
+    verbs_compress,
     verbs_data,
     verbs_decisions,
     verbs_export,
@@ -54,6 +55,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "models": (verbs_model.models, "List the registered models."),
     "score": (verbs_production.score, "Score a batch of files, with triage."),
     "export": (verbs_export.export, "A model for another runtime or precision, by the parity gate."),
+    "compress": (verbs_compress.compress, "Smaller models under a target of time or size."),
     "queue": (verbs_queue.queue, "Build a review round."),
     "simulate": (verbs_studies.simulate, "How many labels each strategy would have needed."),
     "backbones": (verbs_studies.backbones, "What backbones cost on this machine, and what they give."),

@@ -5,6 +5,7 @@ import dagster as dg
 from pipelines.definitions.assets_data import import_labels_file
 from pipelines.definitions.assets_model import restore_previous_champion
 from pipelines.definitions.names import JOB_NODES, AssetName, Job
+from pipelines.definitions.ops_compress import compress_job
 from pipelines.definitions.ops_export import export_job
 from pipelines.definitions.ops_learning import approved_promotions_job, learn_from_answers_job
 from pipelines.definitions.ops_pretrain import pretrain_job
@@ -42,4 +43,5 @@ OP_JOBS = [
     backbones_job,
     pretrain_job,
     export_job,
+    compress_job,
 ]

@@ -26,6 +26,7 @@ class Job(StrEnum):
     BACKBONES = "backbones"
     PRETRAIN = "pretrain"
     EXPORT = "export"
+    COMPRESS = "compress"
 
 
 class AssetName(StrEnum):
@@ -62,6 +63,9 @@ PRETRAIN_NODE = "pretrain_backbone"
 EXPORT_NODE = "export_model"
 """The op of the job ``export``."""
 
+COMPRESS_NODE = "compress_model"
+"""The op of the job ``compress``."""
+
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
 
@@ -86,6 +90,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.BACKBONES: (BACKBONES_NODE,),
     Job.PRETRAIN: (PRETRAIN_NODE,),
     Job.EXPORT: (EXPORT_NODE,),
+    Job.COMPRESS: (COMPRESS_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""
