@@ -194,6 +194,8 @@ def _attempt(
     except UnreadableImage:  # an image that is gone is gone for all of them
         raise
     except (BadInput, Refused) as error:
+        if not made:  # without the champion there is nothing to compare with
+            raise
         return " ".join(part for part in (error.what, error.remedy) if part)
     if candidate.trains and candidate.name not in spent:
         spent[candidate.name] = time.monotonic() - began
