@@ -46,8 +46,8 @@ def compression_figure(rows: Sequence[CompressionRow], target: Target, max_loss:
     for number, row in enumerate(named, start=1):
         if row.name == chosen:
             axes.scatter([target.of(row)], [row.macro_f1], s=190, facecolor="none", edgecolor=INK, zorder=4)
-        place = (target.of(row), row.macro_f1)
-        axes.annotate(str(number), place, xytext=(7, 5), textcoords="offset points", fontsize=9, color=INK)
+        point = (target.of(row), row.macro_f1)
+        axes.annotate(str(number), point, xytext=(7, 5), textcoords="offset points", fontsize=9, color=INK)
     axes.axvline(target.at_most, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     lost = rows[0].macro_f1 - rows[0].difference - max_loss / 100
     axes.axhline(lost, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
