@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain_models.attention import AttentionKind
 from domain_models.heads import HeadKind
 from domain_models.mirroring import Mirror
+from domain_models.widths import Widths
 
 
 class Architecture(BaseModel):
@@ -26,3 +27,6 @@ class Architecture(BaseModel):
         default=None, description="height and width, for backbones that are built for one size (transformers)"
     )
     mirror: Mirror = Field(default=Mirror.NONE, description="how images are turned for the second look of predictions")
+    widths: Widths = Field(
+        default_factory=dict, description="of a pruned network: channels into and out of each layer that is narrower"
+    )

@@ -21,6 +21,7 @@ from domain_models.mirroring import Mirror, averaged, both_looks, either_look, o
 from domain_models.pretrained_weights import read_record
 from domain_models.stems import keep_resolution
 from domain_models.timm_models import create_timm_model, takes_one_size, timm_model_names
+from domain_models.widths import apply_widths
 
 
 class WeightSource(StrEnum):
@@ -51,7 +52,7 @@ class Classifier(nn.Module):
         self.stages = _stages(self.body)
         if architecture.attention is not AttentionKind.NONE:
             insert_attention(self.body, _chosen(self.stages, architecture), architecture.attention)
-
+        apply_widths(self.body, architecture.widths)
         self.begins_with_maps = False
 
     def forward(self, images: Tensor) -> Tensor:
@@ -104,7 +105,10 @@ def build_network(architecture: Architecture, weights: str = WeightSource.NONE) 
     Raises:
         BadInput: the backbone is unknown, or the source has no weights that fit it.
         NotFound: the package of bundled weights is not installed.
+        ValueError: the architecture is pruned: it begins with what was left of its own weights.
     """
+    if architecture.widths:
+        raise ValueError("no source has the weights of a pruned network")
     plain = Classifier(architecture.model_copy(update={"attention": AttentionKind.NONE}))
     source = _SOURCES.get(weights, _file_weights)
     state = source(architecture, weights)

@@ -92,7 +92,7 @@ class TrainingConfig(BaseModel):
 
     # network
     backbone: str = Field(default="tf_efficientnet_lite0", description="any timm model")
-    weights: str = Field(default="bundled", description="bundled, hub, none or a weights file")
+    weights: str = Field(default="bundled", description="bundled, hub, none, a weights file or a package's folder")
     attention: AttentionKind = AttentionKind.NONE
     attention_stages: tuple[int, ...] = (-1,)
     head: HeadKind = HeadKind.LINEAR
@@ -276,8 +276,8 @@ def _with_normalisation(changed: TrainingConfig, before: TrainingConfig, keys: S
     same = (changed.backbone, changed.weights) == (before.backbone, before.weights)
     if same or {"preprocessing.mean", "preprocessing.std"} & set(keys):
         return changed
-    from domain_models.backbones import normalisation
+    from domain_models.package_start import normalisation_of
 
-    mean, std = normalisation(changed.backbone, changed.weights)
+    mean, std = normalisation_of(changed.backbone, changed.weights)
     spec = changed.preprocessing.model_copy(update={"mean": mean, "std": std})
     return changed.model_copy(update={"preprocessing": spec})

@@ -19,6 +19,7 @@ from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
 from domain_models.mirroring import Mirror, allowed_mirror
+from domain_models.package_start import names_package, network_of_package
 from domain_models.training_config import LossKind, TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData
 
@@ -64,7 +65,10 @@ def architecture_of(config: TrainingConfig, classes: int) -> Architecture:
 def fresh_network(config: TrainingConfig, classes: int) -> Classifier:
     """The network as training begins; the same for the same configuration."""
     torch.manual_seed(config.seed)
-    return build_network(architecture_of(config, classes), config.weights)
+    architecture = architecture_of(config, classes)
+    if names_package(config.weights):
+        return network_of_package(config.weights, architecture)
+    return build_network(architecture, config.weights)
 
 
 def loss_prior(

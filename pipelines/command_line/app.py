@@ -12,6 +12,7 @@ from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from pipelines.command_line import (
     verbs_cascade,
+    verbs_compress,
     verbs_data,
     verbs_decisions,
     verbs_export,
@@ -56,6 +57,7 @@ VERBS: dict[str, tuple[Callable[..., None], str]] = {
     "score": (verbs_production.score, "Score a batch of files, with triage."),
     "export": (verbs_export.export, "A model for another runtime or precision, by the parity gate."),
     "cascade": (verbs_cascade.cascade, "A small model first, a large one for what it is unsure of."),
+    "compress": (verbs_compress.compress, "Smaller models under a target of time or size."),
     "queue": (verbs_queue.queue, "Build a review round."),
     "simulate": (verbs_studies.simulate, "How many labels each strategy would have needed."),
     "backbones": (verbs_studies.backbones, "What backbones cost on this machine, and what they give."),

@@ -144,6 +144,20 @@ class CascadeConfig(dg.Config):
     max_loss: float = 1.0
 
 
+class CompressConfig(dg.Config):
+    """Which model is to become smaller, under which target (one of the two), and what may be spent."""
+
+    model: str = "champion"
+    target_ms: float | None = None
+    target_mb: float | None = None
+    max_loss: float = 1.0
+    epochs: int | None = None
+    minutes: float | None = None
+    students: list[str] = Field(default_factory=list)
+    overrides: list[str] = Field(default_factory=list)
+    seed: int = 0
+
+
 class PretrainConfig(dg.Config):
     """How a backbone learns from images alone; ``overrides`` are ``key=value`` as ``--set`` takes them."""
 

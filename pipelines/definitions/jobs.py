@@ -6,6 +6,7 @@ from pipelines.definitions.assets_data import import_labels_file
 from pipelines.definitions.assets_model import restore_previous_champion
 from pipelines.definitions.names import JOB_NODES, AssetName, Job
 from pipelines.definitions.ops_cascade import cascade_job
+from pipelines.definitions.ops_compress import compress_job
 from pipelines.definitions.ops_export import export_job
 from pipelines.definitions.ops_learning import approved_promotions_job, learn_from_answers_job
 from pipelines.definitions.ops_pretrain import pretrain_job
@@ -44,4 +45,5 @@ OP_JOBS = [
     pretrain_job,
     export_job,
     cascade_job,
+    compress_job,
 ]

@@ -27,6 +27,7 @@ class Job(StrEnum):
     PRETRAIN = "pretrain"
     EXPORT = "export"
     CASCADE = "cascade"
+    COMPRESS = "compress"
 
 
 class AssetName(StrEnum):
@@ -65,6 +66,8 @@ EXPORT_NODE = "export_model"
 
 CASCADE_NODE = "make_cascade"
 """The op of the job ``cascade``."""
+COMPRESS_NODE = "compress_model"
+"""The op of the job ``compress``."""
 
 SETTLE_NODE = "settle_candidate"
 """The op that asks the gate after a retraining that a sensor started."""
@@ -91,6 +94,7 @@ JOB_NODES: dict[Job, tuple[str, ...]] = {
     Job.PRETRAIN: (PRETRAIN_NODE,),
     Job.EXPORT: (EXPORT_NODE,),
     Job.CASCADE: (CASCADE_NODE,),
+    Job.COMPRESS: (COMPRESS_NODE,),
     Job.FULL_RETRAINING: (AssetName.DATASET, AssetName.CANDIDATE, AssetName.EVALUATION),
 }
 """The nodes of each job, in running order; the last one's report is the job's answer."""

@@ -87,6 +87,7 @@ def write_candidate(
     preset: str,
     choices: Sequence[str],
     retrained_from: RetrainedFrom | None = None,
+    parents: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Path:
     """Calibrate, set the triage rule, measure on validation and write the package; returns its folder.
@@ -101,10 +102,12 @@ def write_candidate(
         preset: what the card calls the way it was trained.
         choices: what was chosen before training, in words.
         retrained_from: the champion that training went on from, if it did.
+        parents: further model versions that it was made of.
         progress: told of each step.
     """
     with progress.step("Calibrating and setting the triage rule"):
         card = _card(workspace, dataset, manifest, data, trained, preset, choices, retrained_from)
+        card = card.model_copy(update={"parents": (*card.parents, *parents)})
         folder.mkdir(parents=True, exist_ok=True)
         trained.history.to_csv(folder / "history.csv", index=False)
     with progress.step("Writing the model package"):

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput, Refused
 from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import Workspace, write_atomically
-from domain_models.export.artefact import FOLDER_PREFIX, MANIFEST_FILE, Manifest, file_hashes, write_manifest
-from domain_models.export.calibration_images import calibration_images
-from domain_models.export.converters import CONVERTERS, Source
-from domain_models.export.kinds import GRAPH_FILE, Precision, check_kind
-from domain_models.export.parity import LIMITS, ParityLimits, ParityReport
-from domain_models.graph import write_graph
-from domain_models.inference import predict_logits
+from domain_models.export.artefact import FOLDER_PREFIX, MANIFEST_FILE, Manifest, write_manifest
+from domain_models.export.kinds import Precision, check_kind
+from domain_models.export.parity import ParityReport
 from domain_models.model_package import ONNX_FILE, ModelCard, load_package
-from domain_models.runtimes import Computable, Runtime
-from domain_models.throughput import processor_name
 from pipelines.steps.candidate import prepared_data
 from pipelines.steps.dataset import load_dataset
-from pipelines.steps.export_gate import Gate
+from pipelines.steps.export_conversion import Conversion, convert
 from pipelines.steps.registry import open_registry, resolve_model
 
 if TYPE_CHECKING:
     from domain_models.training_data import TrainingData
-
-_TOOLS = ("torch", "onnx", "onnxruntime", "openvino", "nncf")
 
 
 class ExportRequest(BaseModel):
@@ -92,38 +81,21 @@ def export(workspace: Workspace, request: ExportRequest, progress: Progress = SI
             remedy=f"Export its large model: `tailsight export --model {card.cascade.large}`.",
         )
     data = _data(workspace, card, number, progress)
-    with progress.step("Predicting with the network"):
-        expected = predict_logits(network, data.val.images, card.preprocessing)
-    gate = Gate(card, data.val, expected, _limits(precision, request.agreement))
-    calibration, made = np.empty(0, dtype=np.int64), dict[str, object]()
-    if precision is Precision.INT8:
-        calibration = calibration_images(data.train.labels, request.calibration_count, request.seed)
-        made = {"calibration_images": len(calibration), "calibration_split": "train", "seed": request.seed}
+    conversion = Conversion(kind, precision, request.calibration_count, request.agreement, request.seed)
     with (
         workspace.lock(f"export-{number}-{kind.value}-{precision.value}"),
         tempfile.TemporaryDirectory(dir=_folder(workspace.cache / "exports")) as place,
     ):
         folder = _folder(Path(place) / f"{FOLDER_PREFIX}{kind.value}-{precision.value}")
-        with progress.step(f"Converting to {kind.value} {precision.value}"):
-            graph = Path(place) / ONNX_FILE
-            write_graph(graph, network, card.preprocessing)
-            converter = CONVERTERS[kind, precision]
-            converter.write(Source(graph, data.train.images[calibration]), folder)
-        parity, look = gate.hold(Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), progress)
-        manifest = Manifest(
-            format=kind,
-            precision=precision,
-            arithmetic=converter.arithmetic,
+        manifest = convert(
+            network,
+            card,
+            data,
+            conversion,
+            folder,
             model_version=number,
             package_sha256=digest,
-            card=card,
-            files=file_hashes(folder),
-            size_bytes=sum(path.stat().st_size for path in folder.iterdir()),
-            made=made,
-            second_look=look,
-            tools=_tools(),
-            machine=processor_name(),
-            parity=parity,
+            progress=progress,
         )
         if not manifest.parity.passed:
             raise _refused(workspace, manifest)
@@ -137,13 +109,13 @@ def export(workspace: Workspace, request: ExportRequest, progress: Progress = SI
         model_version=number,
         format=kind.value,
         precision=precision.value,
-        arithmetic=converter.arithmetic,
+        arithmetic=manifest.arithmetic,
         artefact=str(attached),
         copied_to=None if request.out is None else str(request.out),
         size_bytes=manifest.size_bytes,
         size_of_fp32=manifest.size_bytes / (package / ONNX_FILE).stat().st_size,
         parity=manifest.parity,
-        made=made,
+        made=manifest.made,
         seconds=time.monotonic() - began,
     )
 
@@ -196,11 +168,6 @@ def _data(workspace: Workspace, card: ModelCard, number: str, progress: Progress
     return data
 
 
-def _limits(precision: Precision, agreement: float | None) -> ParityLimits:
-    usual = LIMITS[precision]
-    return usual if agreement is None else usual.model_copy(update={"agreement": agreement})
-
-
 def _refused(workspace: Workspace, manifest: Manifest) -> Refused:
     name = f"{manifest.folder_name}-of-{manifest.model_version}-refused.json"
     path = _folder(workspace.reports) / name
@@ -211,11 +178,3 @@ def _refused(workspace: Workspace, manifest: Manifest) -> Refused:
         cause=f"Its arithmetic is not the network's: {manifest.arithmetic}.",
         remedy=f"Take another precision. The whole comparison is in {path}.",
     )
-
-
-def _tools() -> dict[str, str]:
-    found = {}
-    for name in _TOOLS:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

@@ -10,6 +10,7 @@ import pandas as pd
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.workspace import Workspace
+from domain_models.package_start import check_classes
 from domain_models.pretrained_weights import read_record
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import TrainingData
@@ -30,6 +31,7 @@ def with_sources(
     config, pool = with_pool(workspace, manifest, config)
     record = read_record(config.weights)
     start = [record.sentence(config.weights)] if record is not None else []
+    start += check_classes(config.weights, dataset.taxonomy.names, config.cross_fit_folds)
     return config, [*start, *teacher, *pool]
 
 

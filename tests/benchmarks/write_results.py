@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compression_rows import compression
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
@@ -36,6 +37,7 @@ def main() -> None:
         _million(),
         _scoring(),
         _serving(),
+        compression(RESULTS),
         _unlabelled(),
         _attention(),
     ):
@@ -357,7 +359,15 @@ def _machines() -> list[str]:
             *_read("attention-*.json"),
             *(
                 r
-                for kind in ("selection-*", "label-noise-*", "triage-*", "unlabelled-*", "million", "serving")
+                for kind in (
+                    "selection-*",
+                    "label-noise-*",
+                    "triage-*",
+                    "unlabelled-*",
+                    "million",
+                    "serving",
+                    "compression-*",
+                )
                 for r in _read(f"{kind}.json")
             ),
         )

@@ -83,6 +83,7 @@ def test_definitions_of_a_folder_that_is_no_workspace_say_so(tmp_path: Path) -> 
 
 
 def test_a_run_configuration_is_a_request_without_translation() -> None:
+    from pipelines.steps.compress import CompressRequest
     from pipelines.steps.curate import CurateRequest
     from pipelines.steps.evaluate import EvaluateRequest
     from pipelines.steps.ingest import IngestRequest
@@ -100,6 +101,7 @@ def test_a_run_configuration_is_a_request_without_translation() -> None:
         (configurations.EvaluateConfig, EvaluateRequest),
         (configurations.PromoteConfig, PromoteRequest),
         (configurations.ScoreConfig, ScoreRequest),
+        (configurations.CompressConfig, CompressRequest),
         (configurations.ReportConfig, ReportRequest),
     ]
     for configuration, request in pairs:
