@@ -6,6 +6,7 @@ with the weights of one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.fine_tuned import AfterEpoch, FineTuned, Memory, Validation
 from domain_models.heads import HeadKind, to_unit_rows
 from domain_models.pool_learning import PoolLearner
+from domain_models.run_profile import RunProfile
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import UnlabelledImages
 from domain_models.training_run import TrainingRun
@@ -44,6 +46,7 @@ def fine_tune(
     progress: Progress = SILENT,
     what: str = "Training",
     after_epoch: AfterEpoch | None = None,
+    profile: RunProfile | None = None,
 ) -> FineTuned:
     """Train in place; at the end the network has the weights of its best epoch.
 
@@ -65,10 +68,13 @@ def fine_tune(
         progress: told of each image, with loss and images per second.
         what: name of the step.
         after_epoch: told of each epoch; may raise to end training.
+        profile: measures where the time goes.
     """
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = TrainingRun(network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above)
+    run = TrainingRun(
+        network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above, profile
+    )
     if pool is not None:
         classes = network.architecture.classes
         run.pool = PoolLearner(pool, labels, weights, classes, config, inputs_are_maps=inputs_are_maps)
@@ -84,7 +90,9 @@ def fine_tune(
             network.classifier.reset_parameters()
         to_unit_rows(network.classifier)
     used = int((weights > 0).sum())
-    with progress.step(what, total=epochs * used) as step:
+    steps = (epochs - run.epoch) * run.steps_per_epoch
+    watching = profile.watching(steps, config.device) if profile is not None else contextlib.nullcontext()
+    with watching, progress.step(what, total=epochs * used) as step:
         step.advance(run.epoch * used)
         while run.epoch < epochs and run.epochs_without_gain < config.early_stopping and not run.hopeless:
             started = time.perf_counter()

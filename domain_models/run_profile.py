@@ -66,7 +66,7 @@ class ProfileReport(BaseModel):
     def sentence(self) -> str:
         """The shares in words."""
         if self.recorded_steps == 0:
-            return "Profile: nothing was left to learn in this run, so nothing was measured."
+            return "Profile: nothing was left to learn, so nothing was measured; another --seed learns anew."
         shares = [f"{name} {seconds / self.seconds:.0%}" for name, seconds in self.parts.items()]
         return f"Profile: of {self.seconds:.1f} s of fine-tuning, {', '.join(shares)}."
 

@@ -35,12 +35,16 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
     ] = None,
     seed: SeedOption = 0,
+    profile_run: Annotated[
+        bool, typer.Option("--profile-run", help="Say where the time went, and write a trace; the result is the same.")
+    ] = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Train, calibrate, evaluate and register a candidate; killed, the same command goes on."""
     from pipelines.command_line.summaries_model import summarise_train
 
     config = {"preset": preset, "overrides": overrides or [], "seed": seed, "minutes": minutes}
+    config["profile_run"] = profile_run
     outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: config})
     emit(outcome.report, summarise_train, as_json=json_output)
 

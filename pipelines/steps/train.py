@@ -23,6 +23,7 @@ from data_contracts.taxonomy import Taxonomy
 from data_contracts.workspace import Workspace
 from domain_models.hierarchy import levels_of
 from domain_models.presets import Preset, choose, data_facts
+from domain_models.run_profile import RunProfile
 from domain_models.training import train as train_network
 from domain_models.training_config import LossKind, TrainingConfig, with_overrides
 from pipelines.steps.candidate import (
@@ -44,6 +45,7 @@ class TrainRequest(BaseModel):
     """How much work to spend, single settings that differ from the preset, and the seed.
 
     ``minutes`` is what the preset ``auto`` may spend on trying settings; overrides hold for all that it tries.
+    ``profile_run`` measures where the time of fine-tuning goes. It is no part of the run key: the weights are the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class TrainRequest(BaseModel):
     overrides: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0, lt=2**32)
     minutes: float = Field(default=60.0, gt=0)
+    profile_run: bool = False
 
 
 def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILENT) -> CandidateReport:
@@ -76,6 +79,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
             found = searched(workspace, dataset, manifest, config, key, request.minutes, request.overrides, progress)
         config, choices = found.config, [*choices, *found.sentences]
         key = run_key(dataset, config)
+    profile = RunProfile(workspace.runs / key / "profile.json.gz") if request.profile_run else None
     with workspace.lock(f"train-{key}"):
         known = registered_version(workspace, key)
         version = known
@@ -84,7 +88,9 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
                 progress.say(sentence)
             data = learning_data(workspace, dataset, manifest, config, progress)
             folder = workspace.runs / key
-            trained = train_network(data, config, folder, progress, activations=activation_cache(workspace))
+            trained = train_network(
+                data, config, folder, progress, activations=activation_cache(workspace), profile=profile
+            )
             package = write_candidate(
                 workspace,
                 dataset,
@@ -97,7 +103,8 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
                 progress=progress,
             )
             version = register_candidate(workspace, package, key, progress)
-        return name_candidate(workspace, version, key, reused=known is not None, seconds=time.monotonic() - began)
+        report = name_candidate(workspace, version, key, reused=known is not None, seconds=time.monotonic() - began)
+        return report if profile is None else report.model_copy(update={"profile": profile.report()})
 
 
 def plan(
