@@ -22,6 +22,8 @@ from domain_models.fine_tuned import AfterEpoch, FineTuned, Memory, Validation
 from domain_models.heads import HeadKind, to_unit_rows
 from domain_models.pool_learning import PoolLearner
 from domain_models.run_profile import RunProfile
+from domain_models.team import ALONE, Team
+from domain_models.team_job import write_job
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import UnlabelledImages
 from domain_models.training_run import TrainingRun
@@ -47,6 +49,7 @@ def fine_tune(
     what: str = "Training",
     after_epoch: AfterEpoch | None = None,
     profile: RunProfile | None = None,
+    team: Team = ALONE,
 ) -> FineTuned:
     """Train in place; at the end the network has the weights of its best epoch.
 
@@ -69,11 +72,12 @@ def fine_tune(
         what: name of the step.
         after_epoch: told of each epoch; may raise to end training.
         profile: measures where the time goes.
+        team: the processes that train together; several take neither a memory nor a pool.
     """
     torch.manual_seed(config.seed)
     network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = TrainingRun(
-        network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above, profile
+        network, frozen, batches, labels, weights, config, inputs_are_maps, epochs, memory, give_up_above, profile, team
     )
     if pool is not None:
         classes = network.architecture.classes
@@ -92,11 +96,29 @@ def fine_tune(
     used = int((weights > 0).sum())
     steps = (epochs - run.epoch) * run.steps_per_epoch
     watching = profile.watching(steps, config.device) if profile is not None else contextlib.nullcontext()
-    with watching, progress.step(what, total=epochs * used) as step:
+    start = checkpoint if state is not None else None
+
+    def describe(folder: Path) -> Path:
+        return write_job(
+            folder,
+            network.architecture,
+            config,
+            batches,
+            labels,
+            weights,
+            inputs_are_maps=inputs_are_maps,
+            epochs=epochs,
+            checkpoint=start,
+            owner=owner,
+        )
+
+    with team.leading(describe), watching, progress.step(what, total=epochs * used) as step:
+        run.join()
         step.advance(run.epoch * used)
         while run.epoch < epochs and run.epochs_without_gain < config.early_stopping and not run.hopeless:
             started = time.perf_counter()
-            loss = run.train_epoch(lambda n, note: step.advance(n, note))
+            with team.epoch():
+                loss = run.train_epoch(lambda n, note: step.advance(n, note))
             seconds = time.perf_counter() - started
             run.end_epoch(loss, seconds, validate)
             if checkpoint is not None:

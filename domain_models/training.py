@@ -34,13 +34,14 @@ from domain_models.distillation import taught
 from domain_models.fine_tuned import AfterEpoch, FineTuned, validation_row
 from domain_models.fine_tuning import fine_tune
 from domain_models.frozen_views import Views, views_of
-from domain_models.inference import embed, predict_logits
+from domain_models.inference import predict_logits
 from domain_models.kept_features import KeptFeatures
 from domain_models.linear_probe import choose_linear_probe
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.run_profile import RunProfile
 from domain_models.stage_split import freeze_stages
 from domain_models.supervision_settings import what_came_of_it
+from domain_models.team import ALONE, Team
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import (
@@ -50,11 +51,10 @@ from domain_models.training_phases import (
     loss_prior,
     one_look,
     plain_features,
+    probe_features,
     probe_of,
     probe_state,
-    probe_views,
     set_classifier,
-    view_features,
 )
 from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
 
@@ -68,6 +68,7 @@ def train(
     activations: Path | None = None,
     after_epoch: AfterEpoch | None = None,
     profile: RunProfile | None = None,
+    team: Team = ALONE,
 ) -> TrainedModel:
     """Train a classifier; killed at any moment and called again, it ends where an uninterrupted run ends.
 
@@ -79,13 +80,14 @@ def train(
         activations: cache in which maps of the frozen stages and features stay for incremental trainings.
         after_epoch: told of each epoch of fine-tuning; may raise to end training.
         profile: measures where the time of the model's own fine-tuning goes (not that of its folds).
+        team: the processes that fine-tune together; the configuration names neither a teacher nor a pool for several.
 
     Raises:
         BadInput: the backbone or its weights do not exist, or do not go with the settings.
         IntegrityError: ``run_dir`` belongs to another training, or a checkpoint is damaged.
     """
     keep_freed_memory()
-    return _Training(data, config, run_dir, progress, activations, after_epoch, profile).run()
+    return _Training(data, config, run_dir, progress, activations, after_epoch, profile, team).run()
 
 
 @dataclass
@@ -97,6 +99,7 @@ class _Training:
     activations: Path | None
     after_epoch: AfterEpoch | None
     profile: RunProfile | None
+    team: Team
     sentences: list[str] = field(default_factory=list)
     rows: list[dict[str, object]] = field(default_factory=list)
     seconds: float = 0.0
@@ -160,7 +163,7 @@ class _Training:
         state = load_checkpoint(path, self.owner)
         if state is None:
             started = time.perf_counter()
-            views, val_features = self._features(network)
+            views, val_features, self.all_features = probe_features(network, data, config, self.views, self.progress)
             labels, weights = data.train.labels, data.train.weights
             probe = choose_linear_probe(
                 np.concatenate(views),
@@ -187,22 +190,6 @@ class _Training:
         )
         return float(state["penalty"])
 
-    def _features(self, network: Classifier) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-        """Features of the training images (every view) and of the validation images (as they are).
-
-        Where folds follow, they need every view of the validation images too; then all are computed here, and kept.
-        """
-        config, data = self.config, self.data
-        if self.views is not None and probe_views(config) == 1:
-            everyone = np.arange(len(data.train) + len(data.val))
-            self.all_features = [self.views.features(network, everyone, config.device, self.progress)]
-        elif config.cross_fit_folds == 0:
-            val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
-            return view_features(network, data.train, config, self.progress), val_features
-        else:
-            self.all_features = view_features(network, data.train.joined(data.val), config, self.progress)
-        return [view[: len(data.train)] for view in self.all_features], self.all_features[0][len(data.train) :]
-
     def _fine_tune(self, network: Classifier) -> FineTuned:
         config, data, views = self.config, self.data, self.views
         frozen = freeze_stages(network, config.frozen_stages)
@@ -228,10 +215,11 @@ class _Training:
                 progress=self.progress,
                 after_epoch=self.after_epoch,
                 profile=self.profile,
+                team=self.team,
             )
         self.seconds += tuned.seconds
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
-        self.sentences.append(tuned.sentence(config.epochs))
+        self.sentences.append(tuned.sentence(config.epochs) + self.team.sentence)
         return tuned
 
     def _compute_views(self, network: Classifier) -> Views | None:
@@ -288,7 +276,9 @@ class _Training:
 
     def _cross_fit(self, recipe: Recipe) -> CrossFit:
         if self.config.cross_fit_folds:
-            result, seconds, folds = cross_fit(self.data, self.config, recipe, self.run_dir, self.owner, self.progress)
+            result, seconds, folds = cross_fit(
+                self.data, self.config, recipe, self.run_dir, self.owner, self.progress, self.team
+            )
             self.seconds += seconds
             if folds:
                 self.sentences.append(

@@ -28,6 +28,7 @@ from domain_models.run_profile import Part, Unwatched, Watch
 from domain_models.samplers import SAMPLERS
 from domain_models.schedules import rate_factor
 from domain_models.stage_split import set_training_mode, suffix_of
+from domain_models.team import ALONE, Team
 from domain_models.training_config import TrainingConfig
 
 
@@ -47,13 +48,16 @@ class TrainingRun:
         memory: Memory | None,
         give_up_above: float | None,
         watch: Watch | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.watch = watch or Unwatched()
+        self.watch, self.team = watch or Unwatched(), team
         self.give_up_above = give_up_above
         self.pool: PoolLearner | None = None
         self.network, self.frozen, self.batches, self.memory = network, frozen, batches, memory
         self.labels, self.weights, self.config = labels, weights, config
-        self.part = suffix_of(network, frozen) if inputs_are_maps else network
+        self.inputs_are_maps = inputs_are_maps
+        self.part = team.prepared(suffix_of(network, frozen) if inputs_are_maps else network)
+        self.learning: nn.Module = self.part
         self.counts = np.bincount(labels[weights > 0], minlength=network.architecture.classes)
         self.loss: Loss = LOSSES[config.loss](config, torch.from_numpy(self.counts))
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate, fused=True)
@@ -63,7 +67,7 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(
             torch.device(config.device).type, enabled=self.dtype is torch.float16 and config.device != "cpu"
         )
-        self.average = learned_state(network) if config.average_decay else {}
+        self.average = learned_state(network) if config.average_decay and team.rank == 0 else {}
         self.epochs, self.epoch = epochs, 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -80,7 +84,7 @@ class TrainingRun:
         """One epoch; returns the mean loss."""
         epoch, config = self.epoch + 1, self.config  # epoch 0 is the plain image
         chance = np.random.default_rng([config.seed, epoch])
-        torch.manual_seed(int(chance.integers(2**31)))  # dropout and drop path
+        torch.manual_seed(int(chance.integers(2**31)) + self.team.rank)  # dropout and drop path
         done = self.epoch / max(1, self.epochs - 1)
         sampler = config.sampler
         if config.later_sampler is not None and self.epoch >= config.later_sampler_from * self.epochs:
@@ -89,24 +93,28 @@ class TrainingRun:
         self.class_weights = torch.from_numpy(class_weights(self.counts, config, self.epoch / self.epochs)).float()
         modes = [self.network] if self.part is self.network else [self.part, self.network]
         for whole in modes:  # the part has shells of its own; what it shares gets its mode from the network, last
-            frozen = self.frozen if whole is self.network else []
+            frozen = [] if whole is self.part and self.inputs_are_maps else self.frozen
             set_training_mode(whole, frozen, keep_batch_statistics=config.keeps_pretrained_statistics)
         if self.pool is not None:
             self.pool.begin(epoch, len(order), self.steps_per_epoch)
         total, seen, started = 0.0, 0, time.perf_counter()
         # Nearly equal batches: a last batch of one image would break batch normalisation.
         parts = np.array_split(order, self.steps_per_epoch)
-        with inputs_ahead(self.batches, parts, epoch) as prepared:
+        own = [self.team.share(positions) for positions in parts]
+        # The order is everybody's; what else is drawn in an epoch is of each process alone.
+        mixing = chance if self.team.size == 1 else np.random.default_rng([config.seed, epoch, 2 + self.team.rank])
+        with inputs_ahead(self.batches, own, epoch) as prepared:
             for number, positions in enumerate(parts):
                 self._set_rate((epoch - 1) * self.steps_per_epoch + number)
                 with self.watch.part(Part.INPUTS):
                     inputs = next(prepared).to(config.device)
-                loss = self._train_batch(number, positions, inputs, chance)
+                loss = self._train_batch(number, own[number], inputs, mixing)
                 self.watch.step()
                 total, seen = total + loss * len(positions), seen + len(positions)
                 speed = seen / (time.perf_counter() - started)
                 report(len(positions), f"loss {total / seen:.3f}, {speed:.0f} images/s")
-        return total / max(1, seen)
+        shared = self.team.total(torch.tensor(total, dtype=torch.float64, device=config.device))
+        return float(shared) / self.team.size / max(1, seen)
 
     def _train_batch(
         self, number: int, positions: NDArray[np.int64], inputs: Tensor, chance: np.random.Generator
@@ -121,11 +129,12 @@ class TrainingRun:
             strong = self.pool.inputs(self.network, self.part, number)
             inputs = torch.cat([inputs, strong]) if len(strong) else inputs  # a small pool is soon used up
         with self.watch.part(Part.FORWARD), autocast(config):
-            logits, of_pool = self.part(inputs).float().split([len(positions), len(inputs) - len(positions)])
+            logits, of_pool = self.learning(inputs).float().split([len(positions), len(inputs) - len(positions)])
         losses = self.loss(logits, targets)
         if self.memory is not None:
             losses = losses + self.memory(logits, positions)
-        loss = (losses * weight).sum() / weight.sum().clamp_min(1e-8)
+        # Gradients are averaged over the processes; divided so, their mean is that of the whole batch in one process.
+        loss = self.team.size * (losses * weight).sum() / self.team.total(weight.sum()).clamp_min(1e-8)
         if self.pool is not None:
             loss = loss + self.pool.loss(of_pool, len(positions))
         self.optimiser.zero_grad(set_to_none=True)
@@ -148,6 +157,10 @@ class TrainingRun:
             to_unit_rows(self.network.classifier)  # a step along the sphere: logits stay cosines
         if self.average:
             move_average(self.average, self.network, config.average_decay)
+
+    def join(self) -> None:
+        """Become one network with those of the other processes, which must do so at the same time."""
+        self.learning = self.team.joined(self.part)
 
     def _set_rate(self, step: int) -> None:
         config = self.config
@@ -216,7 +229,7 @@ class TrainingRun:
         set_state(self.network, state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        self.average, self.best = state["average"], state["best"]
+        self.average, self.best = (state["average"], state["best"]) if self.team.rank == 0 else ({}, {})
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = (state["best_score"][0], state["best_score"][1])
         self.epochs_without_gain, self.history = state["epochs_without_gain"], state["history"]

@@ -39,6 +39,7 @@ class TrainConfig(dg.Config):
     seed: int = 0
     minutes: float = 60.0
     profile_run: bool = False
+    processes: int = 1
 
 
 class RetrainConfig(dg.Config):
