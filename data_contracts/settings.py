@@ -53,6 +53,32 @@ def read_settings() -> Settings:
     )
 
 
+@dataclass(frozen=True)
+class TorchRun:
+    """What ``torchrun`` says to each process that it starts.
+
+    Attributes:
+        rank: of this process among all.
+        size: how many there are, on all machines.
+        local_rank: of this process among those of this machine.
+        local_size: how many there are on this machine.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+
+def read_torchrun() -> TorchRun | None:
+    """This process's place among others; ``None`` where it was not started with any."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    said = [os.environ.get(name, "") for name in names]
+    if "MASTER_ADDR" not in os.environ or not all(value.isdecimal() for value in said) or int(said[1]) < 2:
+        return None
+    return TorchRun(*map(int, said))
+
+
 def read_variable(name: str) -> str | None:
     """One environment variable that the profile names, because what it holds must not be written down."""
     return os.environ.get(name) or None

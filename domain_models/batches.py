@@ -36,14 +36,14 @@ class AugmentedImages:
     """Images augmented as they are needed, normalised."""
 
     def __init__(self, images: ImageRows, image_ids: tuple[str, ...], config: TrainingConfig) -> None:
-        self._images, self._ids, self._config = images, image_ids, config
+        self.images, self.image_ids, self._config = images, image_ids, config
         self._thread = threading.local()  # a policy holds its random state, so each thread has its own
 
     def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
         """See :class:`Batches`. Epoch 0 is the image as it is."""
-        batch = self._images[positions]
+        batch = self.images[positions]
         if self._config.augment and epoch > 0:
-            batch = augmented(self._policy(), batch, [self._ids[i] for i in positions], self._config.seed, epoch)
+            batch = augmented(self._policy(), batch, [self.image_ids[i] for i in positions], self._config.seed, epoch)
         return to_tensor(batch, self._config.preprocessing)
 
     def _policy(self) -> Any:
@@ -63,19 +63,19 @@ class CachedViews:
     """
 
     def __init__(self, views: NDArray[np.float16], image_ids: tuple[str, ...], seed: int) -> None:
-        self._views = views
+        self.views, self.image_ids = views, image_ids
         starts = [image_seed(image_id, seed, 0) % max(1, len(views)) for image_id in image_ids]
         self._starts = np.asarray(starts, dtype=np.int64)
 
     def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
         """See :class:`Batches`."""
-        chosen = (self._starts[positions] + epoch) % len(self._views)
-        maps = self._views[chosen, positions].astype(np.float32)
+        chosen = (self._starts[positions] + epoch) % len(self.views)
+        maps = self.views[chosen, positions].astype(np.float32)
         return torch.from_numpy(maps).contiguous(memory_format=torch.channels_last)
 
     def plain(self, positions: NDArray[np.int64]) -> Tensor:
         """The images as they are, for evaluation."""
-        maps = self._views[0][positions].astype(np.float32)
+        maps = self.views[0][positions].astype(np.float32)
         return torch.from_numpy(maps).contiguous(memory_format=torch.channels_last)
 
 
@@ -83,17 +83,17 @@ class JoinedBatches:
     """Two sources one after another: positions below ``first_count`` are of the first."""
 
     def __init__(self, first: Batches, first_count: int, second: Batches) -> None:
-        self._first, self._count, self._second = first, first_count, second
+        self.first, self.first_count, self.second = first, first_count, second
 
     def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
         """See :class:`Batches`."""
-        early = positions < self._count
+        early = positions < self.first_count
         if early.all():
-            return self._first.inputs(positions, epoch)
+            return self.first.inputs(positions, epoch)
         if not early.any():
-            return self._second.inputs(positions - self._count, epoch)
-        first = self._first.inputs(positions[early], epoch)
-        second = self._second.inputs(positions[~early] - self._count, epoch)
+            return self.second.inputs(positions - self.first_count, epoch)
+        first = self.first.inputs(positions[early], epoch)
+        second = self.second.inputs(positions[~early] - self.first_count, epoch)
         out = torch.empty((len(positions), *first.shape[1:])).contiguous(memory_format=torch.channels_last)
         out[torch.from_numpy(early)], out[torch.from_numpy(~early)] = first, second
         return out

@@ -18,6 +18,7 @@ from domain_models.fine_tuning import fine_tune
 from domain_models.inference import embed, predict_logits
 from domain_models.linear_probe import LinearProbe, fit_linear_probe
 from domain_models.stage_split import freeze_stages
+from domain_models.team import ALONE, Team
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, LabelledImages, TrainingData
 from domain_models.training_phases import (
@@ -60,7 +61,13 @@ def group_folds(
 
 
 def cross_fit(
-    data: TrainingData, config: TrainingConfig, recipe: Recipe, run_dir: Path, owner: str, progress: Progress = SILENT
+    data: TrainingData,
+    config: TrainingConfig,
+    recipe: Recipe,
+    run_dir: Path,
+    owner: str,
+    progress: Progress = SILENT,
+    team: Team = ALONE,
 ) -> tuple[CrossFit, float, int]:
     """Predict every training and validation image by a model that saw neither it nor its group.
 
@@ -74,6 +81,7 @@ def cross_fit(
         run_dir: for checkpoints.
         owner: key of configuration and data.
         progress: told of each fold.
+        team: the processes that fine-tune together.
 
     Returns:
         The predictions (of images with a weight), the seconds they took, and the number of folds (0: impossible).
@@ -83,7 +91,7 @@ def cross_fit(
     folds = group_folds(everything.labels, everything.groups, config.cross_fit_folds, config.seed)
     if not folds:
         return CrossFit.none(classes), 0.0, 0
-    fitter = _FoldFitter(data, everything, config, recipe, progress)
+    fitter = _FoldFitter(data, everything, config, recipe, progress, team)
     logits = np.zeros((len(everything), classes), dtype=np.float32)
     seconds = 0.0
     for number, (train, held) in enumerate(folds):
@@ -115,7 +123,9 @@ class _FoldFitter:
         config: TrainingConfig,
         recipe: Recipe,
         progress: Progress,
+        team: Team,
     ) -> None:
+        self.team = team
         self.everything, self.config, self.recipe, self.progress = everything, config, recipe, progress
         self.classes, self.pool = len(data.classes), data.pool
         self._features = recipe.features
@@ -181,6 +191,7 @@ class _FoldFitter:
             pool=self.pool.without({self.everything.groups[i] for i in held}) if self.pool is not None else None,
             progress=self.progress,
             what=name,
+            team=self.team,
         )
 
     def _rebalance(self, network: Classifier, train: NDArray[np.int64], strength: float) -> None:

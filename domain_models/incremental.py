@@ -33,11 +33,11 @@ from domain_models.calibration import calibrated_nll
 from domain_models.classifier_growth import columns_of, fit_new_rows, regrown
 from domain_models.decision_weights import choose_decision_weights
 from domain_models.distillation import remember
-from domain_models.fine_tuned import FineTuned
+from domain_models.fine_tuned import FineTuned, validation_row
 from domain_models.fine_tuning import fine_tune
 from domain_models.frozen_part import ViewsOnceNeeded
 from domain_models.increment_inputs import IncrementInputs
-from domain_models.linear_probe import choose_linear_probe, validation_score
+from domain_models.linear_probe import choose_linear_probe
 from domain_models.processor_memory import keep_freed_memory
 from domain_models.training_config import TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
@@ -262,12 +262,7 @@ class _Increment:
         return tuned, inputs.learned_val_features()
 
     def _note(self, phase: str, epoch: int, logits: NDArray[np.float32]) -> None:
-        labels = self.data.val.labels
-        score, minus_loss = validation_score(logits, labels)
-        accuracy = float((logits.argmax(axis=1) == labels).mean())
-        self.rows.append(
-            {"phase": phase, "epoch": epoch, "val_loss": -minus_loss, "val_macro_f1": score, "val_accuracy": accuracy}
-        )
+        self.rows.append(validation_row(phase, epoch, logits, self.data.val.labels))
 
 
 def class_counts(labels: Sequence[int] | NDArray[np.int64], classes: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,17 @@ from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.cross_fitting import cross_fit
 from domain_models.decision_weights import choose_decision_weights
 from domain_models.distillation import taught
-from domain_models.fine_tuned import AfterEpoch, FineTuned
+from domain_models.fine_tuned import AfterEpoch, FineTuned, validation_row
 from domain_models.fine_tuning import fine_tune
 from domain_models.frozen_views import Views, views_of
-from domain_models.inference import embed, predict_logits
+from domain_models.inference import predict_logits
 from domain_models.kept_features import KeptFeatures
-from domain_models.linear_probe import choose_linear_probe, validation_score
+from domain_models.linear_probe import choose_linear_probe
 from domain_models.processor_memory import keep_freed_memory
+from domain_models.run_profile import RunProfile
 from domain_models.stage_split import freeze_stages
 from domain_models.supervision_settings import what_came_of_it
+from domain_models.team import ALONE, Team
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import CrossFit, TrainedModel, TrainingData, training_key
 from domain_models.training_phases import (
@@ -48,11 +51,10 @@ from domain_models.training_phases import (
     loss_prior,
     one_look,
     plain_features,
+    probe_features,
     probe_of,
     probe_state,
-    probe_views,
     set_classifier,
-    view_features,
 )
 from domain_models.two_stage import SECOND_STAGES, choose_rebalanced, in_words
 
@@ -65,6 +67,8 @@ def train(
     *,
     activations: Path | None = None,
     after_epoch: AfterEpoch | None = None,
+    profile: RunProfile | None = None,
+    team: Team = ALONE,
 ) -> TrainedModel:
     """Train a classifier; killed at any moment and called again, it ends where an uninterrupted run ends.
 
@@ -75,36 +79,38 @@ def train(
         progress: told of images, loss and speed.
         activations: cache in which maps of the frozen stages and features stay for incremental trainings.
         after_epoch: told of each epoch of fine-tuning; may raise to end training.
+        profile: measures where the time of the model's own fine-tuning goes (not that of its folds).
+        team: the processes that fine-tune together; the configuration names neither a teacher nor a pool for several.
 
     Raises:
         BadInput: the backbone or its weights do not exist, or do not go with the settings.
         IntegrityError: ``run_dir`` belongs to another training, or a checkpoint is damaged.
     """
     keep_freed_memory()
-    return _Training(data, config, run_dir, progress, activations, after_epoch).run()
+    return _Training(data, config, run_dir, progress, activations, after_epoch, profile, team).run()
 
 
+@dataclass
 class _Training:
-    def __init__(
-        self,
-        data: TrainingData,
-        config: TrainingConfig,
-        run_dir: Path,
-        progress: Progress,
-        activations: Path | None,
-        after_epoch: AfterEpoch | None,
-    ) -> None:
-        self.data, self.config, self.run_dir, self.progress = data, config, run_dir, progress
-        self.activations, self.after_epoch = activations, after_epoch
-        self.owner = training_key(data, config)
-        self.classes = len(data.classes)
-        self.sentences: list[str] = []
-        self.rows: list[dict[str, object]] = []
-        self.seconds = 0.0
-        self.probe: dict[str, Any] = {}
-        self.views: Views | None = None
-        self.all_features: list[NDArray[np.float32]] | None = None
-        self.learned: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    data: TrainingData
+    config: TrainingConfig
+    run_dir: Path
+    progress: Progress
+    activations: Path | None
+    after_epoch: AfterEpoch | None
+    profile: RunProfile | None
+    team: Team
+    sentences: list[str] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
+    seconds: float = 0.0
+    probe: dict[str, Any] = field(default_factory=dict)
+    views: Views | None = None
+    all_features: list[NDArray[np.float32]] | None = None
+    learned: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def __post_init__(self) -> None:
+        self.owner = training_key(self.data, self.config)
+        self.classes = len(self.data.classes)
 
     def run(self) -> TrainedModel:
         config = self.config
@@ -140,6 +146,8 @@ class _Training:
             path.unlink()  # large, and computed again if this training is ever repeated
         network.to("cpu").eval()
         speed = float(np.median([row["images_per_second"] for row in tuned.history])) if tuned else 0.0
+        if self.profile is not None:
+            self.sentences.append(self.profile.report().sentence)
         history, said = pd.DataFrame(self.rows), tuple(self.sentences)
         return TrainedModel(network, config, history, val_logits, folds, self.seconds, speed, said, decision_weights)
 
@@ -155,7 +163,7 @@ class _Training:
         state = load_checkpoint(path, self.owner)
         if state is None:
             started = time.perf_counter()
-            views, val_features = self._features(network)
+            views, val_features, self.all_features = probe_features(network, data, config, self.views, self.progress)
             labels, weights = data.train.labels, data.train.weights
             probe = choose_linear_probe(
                 np.concatenate(views),
@@ -174,31 +182,13 @@ class _Training:
         self.probe = state
         set_classifier(network, probe_of(state))
         logits = state["val_logits"].numpy()
-        score, minus_loss = validation_score(logits, data.val.labels)
-        accuracy = float((logits.argmax(axis=1) == data.val.labels).mean())
-        self.rows.append(
-            {"phase": "probe", "epoch": 0, "val_loss": -minus_loss, "val_macro_f1": score, "val_accuracy": accuracy}
-            | {"seconds": state["seconds"]}
-        )
+        row = validation_row("probe", 0, logits, data.val.labels)
+        self.rows.append(row | {"seconds": state["seconds"]})
         self.seconds += state["seconds"]
-        self.sentences.append(f"Linear classifier on the untouched backbone: validation macro-F1 {score:.3f}.")
+        self.sentences.append(
+            f"Linear classifier on the untouched backbone: validation macro-F1 {row['val_macro_f1']:.3f}."
+        )
         return float(state["penalty"])
-
-    def _features(self, network: Classifier) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-        """Features of the training images (every view) and of the validation images (as they are).
-
-        Where folds follow, they need every view of the validation images too; then all are computed here, and kept.
-        """
-        config, data = self.config, self.data
-        if self.views is not None and probe_views(config) == 1:
-            everyone = np.arange(len(data.train) + len(data.val))
-            self.all_features = [self.views.features(network, everyone, config.device, self.progress)]
-        elif config.cross_fit_folds == 0:
-            val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
-            return view_features(network, data.train, config, self.progress), val_features
-        else:
-            self.all_features = view_features(network, data.train.joined(data.val), config, self.progress)
-        return [view[: len(data.train)] for view in self.all_features], self.all_features[0][len(data.train) :]
 
     def _fine_tune(self, network: Classifier) -> FineTuned:
         config, data, views = self.config, self.data, self.views
@@ -224,14 +214,12 @@ class _Training:
                 owner=self.owner,
                 progress=self.progress,
                 after_epoch=self.after_epoch,
+                profile=self.profile,
+                team=self.team,
             )
         self.seconds += tuned.seconds
         self.rows += [{"phase": "fine_tuning", **row} for row in tuned.history]
-        done = len(tuned.history)
-        self.sentences.append(
-            f"Epoch {tuned.best_epoch} of {done} was best on validation (macro-F1 {tuned.best_score:.3f})"
-            + ("." if done == config.epochs else f"; stopped early ({config.epochs} were planned).")
-        )
+        self.sentences.append(tuned.sentence(config.epochs) + self.team.sentence)
         return tuned
 
     def _compute_views(self, network: Classifier) -> Views | None:
@@ -288,7 +276,9 @@ class _Training:
 
     def _cross_fit(self, recipe: Recipe) -> CrossFit:
         if self.config.cross_fit_folds:
-            result, seconds, folds = cross_fit(self.data, self.config, recipe, self.run_dir, self.owner, self.progress)
+            result, seconds, folds = cross_fit(
+                self.data, self.config, recipe, self.run_dir, self.owner, self.progress, self.team
+            )
             self.seconds += seconds
             if folds:
                 self.sentences.append(

@@ -107,6 +107,24 @@ def view_features(
     return views
 
 
+def probe_features(
+    network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress
+) -> tuple[list[Features], Features, list[Features] | None]:
+    """Features of the training images (every view) and of the validation images (as they are), float32 [n, d] each.
+
+    Where folds follow, they need every view of the validation images too; then all are computed here, and come third.
+    """
+    if views is not None and probe_views(config) == 1:
+        everyone = np.arange(len(data.train) + len(data.val))
+        all_features = [views.features(network, everyone, config.device, progress)]
+    elif config.cross_fit_folds == 0:
+        val_features = embed(network, data.val.images, config.preprocessing, device=config.device)
+        return view_features(network, data.train, config, progress), val_features, None
+    else:
+        all_features = view_features(network, data.train.joined(data.val), config, progress)
+    return [view[: len(data.train)] for view in all_features], all_features[0][len(data.train) :], all_features
+
+
 def plain_features(
     network: Classifier, data: TrainingData, config: TrainingConfig, views: Views | None, progress: Progress = SILENT
 ) -> tuple[Features, Features]:

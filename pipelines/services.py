@@ -130,7 +130,7 @@ def running(
                     _wait_until_it_answers(service, process, log)
         yield ended
     finally:
-        _stop([process for _, process, _ in started])
+        stop_groups([process for _, process, _ in started])
 
 
 def _program(name: str) -> str:
@@ -186,7 +186,7 @@ def _wait_until_it_answers(service: Service, process: subprocess.Popen[bytes], l
     raise TailsightError(f"{service.name} did not answer within {START_SECONDS:.0f} seconds.", remedy=f"See {log}.")
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop_groups(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """Ask every process group to end, then make it; nothing that was started here goes on."""
     for process in processes:
         _signal_group(process, signal.SIGTERM)

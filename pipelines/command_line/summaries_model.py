@@ -30,7 +30,26 @@ def summarise_train(report: Mapping[str, Any], console: Console) -> None:
     )
     for sentence in report["triage_sentences"]:
         _say(console, sentence)
+    if report["profile"] is not None:
+        _say_profile(report["profile"], console)
     _say(console, "Next: tailsight evaluate --model candidate, then tailsight promote --by YOU --why REASON")
+
+
+def _say_profile(profile: Mapping[str, Any], console: Console) -> None:
+    """A short table of the parts of the loop and one of operators."""
+    if not profile["recorded_steps"]:
+        _say(console, "Nothing was left to learn, so nothing was profiled; another --seed learns anew.")
+        return
+    rest = profile["seconds"] - sum(profile["parts"].values())
+    parts = Table("where the time went", "seconds", "share")
+    for name, seconds in (*profile["parts"].items(), ("everything else", rest)):
+        parts.add_row(name, f"{seconds:.2f}", percent(seconds / profile["seconds"]))
+    console.print(parts)
+    operators = Table(f"operators in {profile['recorded_steps']} recorded steps", "calls", "seconds of their own")
+    for one in profile["operators"]:
+        operators.add_row(one["name"], str(one["calls"]), f"{one['seconds']:.3f}")
+    console.print(operators)
+    _say(console, f"Trace, for Perfetto or chrome://tracing: {profile['trace']}")
 
 
 def summarise_pretrain(report: Mapping[str, Any], console: Console) -> None:

@@ -35,12 +35,27 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
     ] = None,
     seed: SeedOption = 0,
+    profile_run: Annotated[
+        bool, typer.Option("--profile-run", help="Say where the time went, and write a trace; the result is the same.")
+    ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="So many fine-tune together on this machine.")
+    ] = 1,
     json_output: JsonFlag = False,
 ) -> None:
-    """Train, calibrate, evaluate and register a candidate; killed, the same command goes on."""
+    """Train, calibrate, evaluate and register a candidate; killed, the same command goes on.
+
+    Under torchrun, on several machines that share the workspace's folder, the first process runs the command and the
+    others help it fine-tune.
+    """
+    from pipelines.training_processes import follow_lead, follows
+
+    if follows():
+        raise typer.Exit(0 if follow_lead() else 1)
     from pipelines.command_line.summaries_model import summarise_train
 
     config = {"preset": preset, "overrides": overrides or [], "seed": seed, "minutes": minutes}
+    config |= {"profile_run": profile_run, "processes": processes}
     outcome = run_verb(Job.TRAIN, {AssetName.CANDIDATE: config})
     emit(outcome.report, summarise_train, as_json=json_output)
 

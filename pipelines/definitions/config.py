@@ -38,6 +38,8 @@ class TrainConfig(dg.Config):
     overrides: list[str] = Field(default_factory=list)
     seed: int = 0
     minutes: float = 60.0
+    profile_run: bool = False
+    processes: int = 1
 
 
 class RetrainConfig(dg.Config):

@@ -28,6 +28,7 @@ from domain_models.evaluation import Evaluation
 from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
 from domain_models.passing import fit_pass_rule
 from domain_models.preprocessing import Preprocessing
+from domain_models.run_profile import ProfileReport
 from domain_models.tracking import Registry
 from domain_models.training_data import LabelledImages, TrainedModel, TrainingData
 from domain_models.triage import fit_triage
@@ -42,7 +43,8 @@ CASCADE_TAG = "cascade"
 
 
 class CandidateReport(BaseModel):
-    """What was trained. ``validation`` holds the figures on the validation images, with cross-fitted calibration."""
+    """What was trained. ``validation`` holds the figures on the validation images, with cross-fitted calibration;
+    ``profile`` says where the time went, where that was asked for."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,6 +63,7 @@ class CandidateReport(BaseModel):
     training_seconds: float
     images_per_second: float
     seconds: float
+    profile: ProfileReport | None = None
 
 
 def prepared_data(

@@ -6,6 +6,7 @@ checkpoints in it and the registered version are all named by that key, so nothi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -18,11 +19,14 @@ from data_contracts.ledger.images import images_frame
 from data_contracts.profile import Profile
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.settings import read_settings
+from data_contracts.settings import read_settings, read_torchrun
 from data_contracts.taxonomy import Taxonomy
+from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
 from domain_models.hierarchy import levels_of
 from domain_models.presets import Preset, choose, data_facts
+from domain_models.run_profile import RunProfile
+from domain_models.team import ALONE, Team
 from domain_models.training import train as train_network
 from domain_models.training_config import LossKind, TrainingConfig, with_overrides
 from pipelines.steps.candidate import (
@@ -35,6 +39,7 @@ from pipelines.steps.candidate import (
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.learning_data import activation_cache, learning_data, with_sources
 from pipelines.steps.ledger import open_ledger
+from pipelines.training_processes import refuse_unsuitable, team_of
 
 RUN_FORMAT = 5
 """Rises when the same configuration would train to something else, so that old runs are not taken for new ones."""
@@ -44,6 +49,8 @@ class TrainRequest(BaseModel):
     """How much work to spend, single settings that differ from the preset, and the seed.
 
     ``minutes`` is what the preset ``auto`` may spend on trying settings; overrides hold for all that it tries.
+    ``profile_run`` measures where the time of fine-tuning goes. It is no part of the run key: the weights are the same.
+    Nor are ``processes``, which fine-tune together: a training that was killed goes on with any number of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +59,8 @@ class TrainRequest(BaseModel):
     overrides: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0, lt=2**32)
     minutes: float = Field(default=60.0, gt=0)
+    profile_run: bool = False
+    processes: int = Field(default=1, ge=1)
 
 
 def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILENT) -> CandidateReport:
@@ -61,13 +70,33 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
         NotFound: nothing was curated yet.
         BadInput: the preset or a setting is unknown, or the data cannot be trained on.
         Busy: the same training is under way in another process.
+        TailsightError: a process that trains with this one ended or failed.
     """
     began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        team = ALONE
+        if read_torchrun() is not None:  # its other processes wait already, whatever comes of this
+            team = stack.enter_context(team_of(workspace, request.processes, compute_device()))
+        return _trained(workspace, request, progress, team, stack, began)
+
+
+def _trained(
+    workspace: Workspace,
+    request: TrainRequest,
+    progress: Progress,
+    team: Team,
+    stack: contextlib.ExitStack,
+    began: float,
+) -> CandidateReport:
     dataset, manifest = load_dataset(workspace)
     config, choices = plan(workspace, request, manifest, workspace.profile)
     config = with_levels(config, dataset.taxonomy, workspace.profile)
     config, sources = with_sources(workspace, dataset, manifest, config)
     choices = [*choices, *sources]
+    processes = max(team.size, request.processes)
+    if processes > 1 and request.preset == Preset.AUTO.value:
+        raise BadInput("Preset auto tries settings in one process.", remedy="Train with --processes 1.")
+    refuse_unsuitable(config, _training_images(manifest), processes)
     key = run_key(dataset, config)
     if request.preset == Preset.AUTO.value:
         from pipelines.steps.preset_search import searched
@@ -76,6 +105,7 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
             found = searched(workspace, dataset, manifest, config, key, request.minutes, request.overrides, progress)
         config, choices = found.config, [*choices, *found.sentences]
         key = run_key(dataset, config)
+    profile = RunProfile(workspace.runs / key / "profile.json.gz") if request.profile_run else None
     with workspace.lock(f"train-{key}"):
         known = registered_version(workspace, key)
         version = known
@@ -84,7 +114,11 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
                 progress.say(sentence)
             data = learning_data(workspace, dataset, manifest, config, progress)
             folder = workspace.runs / key
-            trained = train_network(data, config, folder, progress, activations=activation_cache(workspace))
+            if request.processes > 1:
+                team = stack.enter_context(team_of(workspace, request.processes, config.device))
+            trained = train_network(
+                data, config, folder, progress, activations=activation_cache(workspace), profile=profile, team=team
+            )
             package = write_candidate(
                 workspace,
                 dataset,
@@ -97,7 +131,12 @@ def train(workspace: Workspace, request: TrainRequest, progress: Progress = SILE
                 progress=progress,
             )
             version = register_candidate(workspace, package, key, progress)
-        return name_candidate(workspace, version, key, reused=known is not None, seconds=time.monotonic() - began)
+        report = name_candidate(workspace, version, key, reused=known is not None, seconds=time.monotonic() - began)
+        return report if profile is None else report.model_copy(update={"profile": profile.report()})
+
+
+def _training_images(manifest: pd.DataFrame) -> int:
+    return int(((manifest["split"] == Split.TRAIN.value) & (manifest["weight"] > 0)).sum())
 
 
 def plan(
