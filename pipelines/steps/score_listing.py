@@ -57,6 +57,11 @@ class BatchListing(Sequence[BatchFile]):
         for start in range(0, len(self), _CHUNK):
             yield from self._files(start, min(_CHUNK, len(self) - start))
 
+    @property
+    def bytes_held(self) -> int:
+        """Memory of all names, sizes and times together."""
+        return int(self._table.nbytes)
+
     def _files(self, start: int, count: int) -> list[BatchFile]:
         columns = self._table.slice(start, count).to_pydict().values()
         return [BatchFile(self._root / path, *facts) for path, *facts in zip(*columns, strict=True)]
