@@ -11,15 +11,19 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_contracts.errors import BadInput, TailsightError
 from data_contracts.workspace import Workspace
+from domain_models.batches import AugmentedImages
 from domain_models.heads import HeadKind
 from domain_models.team import ALONE, Team
 from domain_models.training import train
 from domain_models.training_config import ReweightingKind, SamplerKind, TrainingConfig
 from domain_models.training_data import TrainedModel, TrainingData
+from domain_models.training_phases import fresh_network
+from domain_models.training_run import TrainingRun
 from pipelines.training_processes import refuse_unsuitable, team_of
 from tests.domain_models.tiny_networks import SMALL, striped
 from tests.domain_models.tiny_networks import one_thread as one_thread
@@ -60,6 +64,41 @@ def test_every_image_of_a_batch_is_one_processs_share_exactly_once() -> None:
             assert np.concatenate(shares).tolist() == batch.tolist()
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert ALONE.share(np.arange(9)).tolist() == list(range(9))
+
+
+class Noted:
+    """Images that note who was asked for in which epoch."""
+
+    def __init__(self) -> None:
+        self._images = AugmentedImages(DATA.train.images, DATA.train.image_ids, SMALL)
+        self.seen: list[tuple[int, int]] = []
+
+    def inputs(self, positions: NDArray[np.int64], epoch: int) -> Tensor:
+        self.seen += [(epoch, int(position)) for position in positions]
+        return self._images.inputs(positions, epoch)
+
+
+@pytest.mark.parametrize("sampler", list(SamplerKind))
+def test_all_processes_together_see_each_image_of_an_epoch_exactly_as_often_as_one_does(sampler: SamplerKind) -> None:
+    config = changed(SMALL, sampler=sampler, mixup_alpha=0.4)
+
+    def seen_by(rank: int, size: int) -> list[tuple[int, int]]:
+        member, noted = Team(), Noted()
+        member.rank, member.size = rank, size
+        weights = np.where(np.arange(60) % 7 == 0, 0.0, 1.0)  # some count nothing
+        labels = DATA.train.labels
+        run = TrainingRun(
+            fresh_network(config, 3), [], noted, labels, weights, config, False, 3, None, None, team=member
+        )
+        for _ in range(3):
+            run.train_epoch(lambda _count, _note: None)
+            run.epoch += 1
+        return noted.seen
+
+    alone = seen_by(0, 1)
+    assert len(alone) == 3 * 51
+    assert sorted(seen_by(0, 2) + seen_by(1, 2)) == sorted(alone)
+    assert sorted(seen_by(0, 3) + seen_by(1, 3) + seen_by(2, 3)) == sorted(alone)
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -153,7 +192,6 @@ def test_what_several_processes_cannot_train_is_refused_in_one_sentence(
 
 def test_the_twin_for_several_gpus_shares_weights_and_statistics_and_leaves_the_network_alone() -> None:
     from domain_models.shared_batch_norm import with_shared_statistics
-    from domain_models.training_phases import fresh_network
 
     network = fresh_network(SMALL, 3)
     kinds = [type(module) for module in network.modules()]
