@@ -1,10 +1,11 @@
-"""How fast a model computes where many images wait: the best way of sharing the cores, then several measurements."""
+"""How fast a model computes where many images wait: the best way of sharing the cores, and the rate with it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -13,41 +14,53 @@ from numpy.typing import NDArray
 from domain_models.compute import Compute, Threads
 
 BATCHES = (4, 8, 16, 32)
-REPETITIONS = 3
 _TRYING = 0.2
 _MEASURING = 0.6
 
 
-def images_per_second(
-    opened: Callable[[Threads], Compute],
-    images: NDArray[np.uint8],
-    cores: int,
-    *,
-    batches: Sequence[int] = BATCHES,
-    repetitions: int = REPETITIONS,
-    seconds: float = _MEASURING,
-) -> list[float]:
-    """Rates of computing alone, at the batch size and sharing of cores that is fastest.
+@dataclass(frozen=True)
+class Setting:
+    """How many images are computed at once, and in how many batches side by side."""
+
+    batch: int
+    at_once: int
+
+
+Opened = Callable[[Threads], Compute]
+"""A model, opened for a way of sharing the cores."""
+
+
+def best_setting(opened: Opened, images: NDArray[np.uint8], cores: int, *, batches: Sequence[int] = BATCHES) -> Setting:
+    """The batch size and sharing of cores that is fastest.
 
     Args:
-        opened: the model, opened for a way of sharing the cores.
+        opened: the model.
         images: uint8 [n, H, W, C], prepared, n at least 1; real ones, because a model may look twice at what is close.
         cores: threads that may compute.
         batches: sizes that are tried.
-        repetitions: how often the fastest setting is measured.
-        seconds: how long each time.
-
-    Returns:
-        One rate for each repetition.
     """
-    pixels = images[np.arange(max(len(images), 2 * max(batches))) % len(images)]
+    pixels = _enough(images, max(batches))
     found: list[tuple[float, int, int]] = []
     for at_once in sorted({cores, max(1, cores // 2)}, reverse=True):
         compute = opened(Threads(cores, at_once))
-        found += [(_rate(compute, pixels, size, at_once, _TRYING), size, at_once) for size in batches]
+        found += [(_rate(compute, pixels, Setting(size, at_once), _TRYING), size, at_once) for size in batches]
     _, size, at_once = max(found)
-    compute = opened(Threads(cores, at_once))
-    return [_rate(compute, pixels, size, at_once, seconds) for _ in range(repetitions)]
+    return Setting(size, at_once)
+
+
+def images_per_second(
+    opened: Opened, images: NDArray[np.uint8], cores: int, setting: Setting, *, seconds: float = _MEASURING
+) -> float:
+    """Rate of computing alone, from prepared pixels to logits; arguments as in :func:`best_setting`.
+
+    Args:
+        opened: the model.
+        images: as there.
+        cores: as there.
+        setting: how cores are shared.
+        seconds: how long is measured.
+    """
+    return _rate(opened(Threads(cores, setting.at_once)), _enough(images, setting.batch), setting, seconds)
 
 
 def milliseconds_an_image(rates: Sequence[float]) -> float:
@@ -55,7 +68,13 @@ def milliseconds_an_image(rates: Sequence[float]) -> float:
     return 1000 / median(rates)
 
 
-def _rate(compute: Compute, pixels: NDArray[np.uint8], size: int, at_once: int, seconds: float) -> float:
+def _enough(images: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    """The images, repeated until there are two batches."""
+    return images[np.arange(max(len(images), 2 * batch)) % len(images)]
+
+
+def _rate(compute: Compute, pixels: NDArray[np.uint8], setting: Setting, seconds: float) -> float:
+    size, at_once = setting.batch, setting.at_once
     batches = [pixels[start : start + size] for start in range(0, len(pixels) - size + 1, size)]
 
     def work(number: int) -> int:

@@ -9,17 +9,21 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import BadInput, Refused, UnreadableImage
 from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.compression import CompressionRow, Target, TargetKind, choose, compared, pareto_front
-from domain_models.deployment_speed import images_per_second, milliseconds_an_image
+from domain_models.deployment_speed import best_setting, images_per_second, milliseconds_an_image
 from pipelines.steps.compress_candidates import FAMILIES, STUDENTS, Candidate
 from pipelines.steps.compress_deployables import Deployable
 from pipelines.steps.compress_page import write_page
 from pipelines.steps.compress_subject import Subject, find_subject
+
+ROUNDS = 3
+"""How often each speed is measured, all in turn, so that other work on the machine slows all of them."""
 
 TIMED_IMAGES = 64
 """Validation images, from all over, that speed is measured on."""
@@ -164,7 +168,7 @@ def _made(
     """Everything that competes; what cannot be made is left out with its reason, and the others go on."""
     backbones = request.students or STUDENTS
     candidates = [one for family in FAMILIES.values() for one in family(subject, backbones)]
-    spent = _spent(folder / "seconds.json")
+    spent = _numbers(folder / "seconds.json")
     made: list[Deployable] = []
     with progress.step("Smaller models", total=len(candidates)) as step:
         for candidate in candidates:
@@ -210,7 +214,7 @@ def _out_of_time(spent: Sequence[float], minutes: float | None) -> str | None:
     return f"{sum(spent) / 60:.1f} of {minutes:g} minutes were spent; the same command with more --minutes goes on."
 
 
-def _spent(path: Path) -> dict[str, float]:
+def _numbers(path: Path) -> dict[str, float]:
     try:
         return {str(name): float(value) for name, value in json.loads(path.read_text(encoding="utf-8")).items()}
     except (FileNotFoundError, ValueError, AttributeError):
@@ -218,15 +222,11 @@ def _spent(path: Path) -> dict[str, float]:
 
 
 def _rows(subject: Subject, made: Sequence[Deployable], folder: Path, progress: Progress) -> list[CompressionRow]:
-    """What each costs and gives; speeds are measured one after another, and kept until something else competes."""
+    """What each costs and gives; speeds are kept until something else competes."""
     path = folder / "milliseconds.json"
-    known = _spent(path)
+    known = _numbers(path)
     if set(known) != {one.name for one in made}:
-        known = {}
-        with progress.step("Measuring speed", total=len(made)) as step:
-            for one in made:
-                known[one.name] = _milliseconds(subject, one)
-                step.advance(1, f"{one.name}: {known[one.name]:.2f} ms an image")
+        known = _milliseconds(subject, made, progress)
         write_atomically(path, json.dumps(known, indent=1) + "\n")
     val = subject.data(subject.card.preprocessing).val
     champion = made[0].predicted
@@ -242,7 +242,22 @@ def _rows(subject: Subject, made: Sequence[Deployable], folder: Path, progress: 
     return rows
 
 
-def _milliseconds(subject: Subject, one: Deployable) -> float:
+def _milliseconds(subject: Subject, made: Sequence[Deployable], progress: Progress) -> dict[str, float]:
+    images = {one.name: _timed_images(subject, one) for one in made}
+    with progress.step("Measuring speed", total=(ROUNDS + 1) * len(made)) as step:
+        settings = {}
+        for one in made:
+            settings[one.name] = best_setting(one.open, images[one.name], subject.cores)
+            step.advance(1, one.name)
+        rates: dict[str, list[float]] = {one.name: [] for one in made}
+        for _ in range(ROUNDS):
+            for one in made:
+                rate = images_per_second(one.open, images[one.name], subject.cores, settings[one.name])
+                rates[one.name].append(rate)
+                step.advance(1, one.name)
+    return {name: milliseconds_an_image(values) for name, values in rates.items()}
+
+
+def _timed_images(subject: Subject, one: Deployable) -> NDArray[np.uint8]:
     images = subject.data(one.spec).val.images
-    some = images[np.linspace(0, len(images) - 1, min(TIMED_IMAGES, len(images))).astype(np.int64)]
-    return milliseconds_an_image(images_per_second(one.open, some, subject.cores))
+    return images[np.linspace(0, len(images) - 1, min(TIMED_IMAGES, len(images))).astype(np.int64)]

@@ -31,7 +31,7 @@ from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
 from domain_models.compression import macro_f1_with_interval
 from domain_models.compute import Threads
-from domain_models.deployment_speed import images_per_second, milliseconds_an_image
+from domain_models.deployment_speed import best_setting, images_per_second, milliseconds_an_image
 from domain_models.paired_gain import paired_gain
 from domain_models.training_data import LabelledImages
 from pipelines.command_line.context import progress_on_stderr
@@ -134,8 +134,9 @@ def target(workspace: Workspace, large: ScoringModel, times: float) -> float:
     """Milliseconds an image that are asked for; measured once, so that a killed run asks for the same."""
     path = workspace.folder / f"compression-target-{times:g}.json"
     if not path.is_file():
-        images = test_images(workspace, large)
-        rates = images_per_second(large.open, some(images), read_settings().processes, repetitions=5)
+        images, cores = some(test_images(workspace, large)), read_settings().processes
+        setting = best_setting(large.open, images, cores)
+        rates = [images_per_second(large.open, images, cores, setting) for _ in range(5)]
         path.write_text(json.dumps(milliseconds_an_image(rates) / times))
     return float(json.loads(path.read_text()))
 
@@ -151,11 +152,13 @@ def deployed(workspace: Workspace, version: str, report: CompressReport) -> Scor
 
 def in_turn(workspace: Workspace, large: ScoringModel, small: ScoringModel, repetitions: int) -> dict[str, Any]:
     """Images per second of both, measured in turn, and how many times as many."""
-    rates: dict[str, list[float]] = {"champion": [], "chosen": []}
+    models, cores = {"champion": large, "chosen": small}, read_settings().processes
+    images = {who: some(test_images(workspace, model)) for who, model in models.items()}
+    settings = {who: best_setting(model.open, images[who], cores) for who, model in models.items()}
+    rates: dict[str, list[float]] = {who: [] for who in models}
     for _ in range(repetitions):
-        for who, model in (("champion", large), ("chosen", small)):
-            images = some(test_images(workspace, model))
-            rates[who] += images_per_second(model.open, images, read_settings().processes, repetitions=1, seconds=2.0)
+        for who, model in models.items():
+            rates[who].append(images_per_second(model.open, images[who], cores, settings[who], seconds=2.0))
     times = [fast / slow for slow, fast in zip(rates["champion"], rates["chosen"], strict=True)]
     return {who: spread(values) for who, values in {**rates, "times": times}.items()}
 
