@@ -88,6 +88,7 @@ def test_the_share_comes_near_what_hindsight_allows() -> None:
     assert shares[20_000] > 0.85 * best
 
 
+@pytest.mark.slow
 def test_the_limit_holds_where_images_come_in_groups() -> None:
     rng = np.random.default_rng(3)
     population = Population(*in_groups(rng, 10_000)[:2])

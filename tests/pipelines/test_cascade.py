@@ -45,6 +45,7 @@ def two(two_workspace: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_workspace, tmp_path / "line"))
 
 
+@pytest.mark.slow
 def test_the_whole_path_from_two_models_to_scores_of_their_cascade(two: Path, new_images: Path, tmp_path: Path) -> None:
     made = done(two, "cascade", "--first", "2", "--max-loss", "50")
     seen = made["cascade"]["validation"]
@@ -79,6 +80,7 @@ def test_the_whole_path_from_two_models_to_scores_of_their_cascade(two: Path, ne
     assert done(two, "rollback", "--by", "tester", "--why", "back")["model_version"] == "1"
 
 
+@pytest.mark.slow
 def test_a_cascade_decides_on_each_image_as_one_of_its_models(two: Path, new_images: Path, tmp_path: Path) -> None:
     made = cascade(Workspace(two), CascadeRequest(first="2", max_loss=1))
     scores = {}
@@ -106,6 +108,7 @@ def test_models_that_cannot_be_one_cascade_are_refused_in_words(two: Path) -> No
         cascade(workspace, CascadeRequest(first=made.model_version))
 
 
+@pytest.mark.slow
 def test_killed_and_repeated_it_registers_once(two: Path) -> None:
     command = [TAILSIGHT, "--workspace", str(two), "cascade", "--first", "2", "--max-loss", "50", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -72,6 +72,7 @@ class Askers:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_when_the_champion_moves_no_request_fails_and_every_answer_is_of_the_version_that_it_names(
     promoted: Path, new_images: Path, tmp_path: Path
 ) -> None:
