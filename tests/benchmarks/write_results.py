@@ -13,6 +13,7 @@ import numpy as np
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
+from training_tables import training_section
 
 from domain_models.label_curves import share_of_random
 
@@ -36,6 +37,7 @@ def main() -> None:
         _million(),
         _scoring(),
         _serving(),
+        training_section(_read("training-speed.json")),
         _unlabelled(),
         _attention(),
     ):
@@ -357,7 +359,15 @@ def _machines() -> list[str]:
             *_read("attention-*.json"),
             *(
                 r
-                for kind in ("selection-*", "label-noise-*", "triage-*", "unlabelled-*", "million", "serving")
+                for kind in (
+                    "selection-*",
+                    "label-noise-*",
+                    "triage-*",
+                    "unlabelled-*",
+                    "million",
+                    "serving",
+                    "training-speed",
+                )
                 for r in _read(f"{kind}.json")
             ),
         )
