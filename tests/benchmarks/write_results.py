@@ -14,6 +14,7 @@ from compression_rows import compression
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
+from training_tables import training_section
 
 from domain_models.label_curves import share_of_random
 
@@ -38,6 +39,7 @@ def main() -> None:
         _scoring(),
         _serving(),
         compression(RESULTS),
+        training_section(_read("training-speed.json")),
         _unlabelled(),
         _attention(),
     ):
@@ -367,6 +369,7 @@ def _machines() -> list[str]:
                     "million",
                     "serving",
                     "compression-*",
+                    "training-speed",
                 )
                 for r in _read(f"{kind}.json")
             ),

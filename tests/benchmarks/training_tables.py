@@ -1,0 +1,145 @@
+"""What the runs of measure_training.py amount to, and their part of RESULTS.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+KINDS = {"plain": "plain loop", "ours": "our loop, same schedule", "two processes": "our loop, two processes"}
+
+
+def summary_of(runs: Mapping[str, Any]) -> dict[str, Any]:
+    """Medians, smallest and largest over repetitions; repetitions that are not whole yet are left out."""
+    by: dict[str, dict[int, Any]] = {}
+    for name, found in runs.items():
+        kind, _, repetition = name.rpartition(" ")
+        by.setdefault(kind, {})[int(repetition)] = found
+    summary: dict[str, Any] = {}
+    rates = {kind: {r: _rate(found) for r, found in by.get(kind, {}).items()} for kind in KINDS}
+    for kind, own in rates.items():
+        if own:
+            summary[kind] = {"images_per_second": spread(list(own.values()))}
+            common = sorted(set(own) & set(rates["plain"]))
+            if kind != "plain" and common:
+                summary[kind]["times_plain"] = spread([own[r] / rates["plain"][r] for r in common])
+    together = sorted(set(rates["ours"]) & set(rates["two processes"]))
+    if together:
+        ratios = [rates["two processes"][r] / rates["ours"][r] for r in together]
+        summary["two processes"]["times_one"] = spread(ratios)
+    ends = {
+        kind: {
+            r: found["epochs"][-1]["macro_f1"] for r, found in by.get(kind, {}).items() if r in by.get("standard", {})
+        }
+        for kind in KINDS
+    }
+    for kind, scores in ends.items():
+        if scores:
+            summary[kind]["macro_f1"] = list(scores.values())
+    both = sorted(set(ends["ours"]) & set(ends["two processes"]))
+    if both:
+        summary["two_minus_one"] = [ends["two processes"][r] - ends["ours"][r] for r in both]
+    summary["sooner"] = [_sooner(by["plain"][r], by["standard"][r]) for r in sorted(by.get("standard", {}))]
+    formats = by.get("formats", {})
+    summary["formats"] = _formats(list(formats.values())) if formats else {}
+    return summary
+
+
+def training_section(results: list[dict[str, Any]]) -> tuple[str, str, list[str]]:
+    """Title, command and lines of the section in RESULTS.md."""
+    lines = [line for result in results for line in _part(result)]
+    return "Fine-tuning against a plain loop", "python tests/benchmarks/measure_training.py", lines
+
+
+def _part(result: Mapping[str, Any]) -> list[str]:
+    """The tables, in Markdown."""
+    summary, settings = result["summary"], result["settings"]
+    lines = ["| way | images per second | times the plain loop | macro-F1 on validation at the end, each seed |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for kind, label in KINDS.items():
+        if kind in summary:
+            found = summary[kind]
+            ratio = middle(found["times_plain"], "{:.2f}") if "times_plain" in found else ""
+            scores = ", ".join(f"{score:.3f}" for score in found.get("macro_f1", []))
+            lines.append(f"| {label} | {middle(found['images_per_second'])} | {ratio} | {scores} |")
+    counts = f"{settings['images']:,} images, split by group, {settings['repetitions']} repetitions in turn"
+    lines += [
+        "",
+        f"{counts}: medians, smallest and largest. Epochs alone: without validation, and without decoding on our side.",
+    ]
+    if "two_minus_one" in summary:
+        said = ", ".join(f"{100 * points:+.1f}" for points in summary["two_minus_one"])
+        lines.append(f"Two processes minus one, macro-F1 in points, each seed: {said}.")
+        if "times_one" in summary["two processes"]:
+            lines.append(
+                f"Images per second, times one process: {middle(summary['two processes']['times_one'], '{:.2f}')}."
+            )
+    if summary["sooner"]:
+        head = "macro-F1 of the plain loop at its end|its seconds|seconds until it first had as much"
+        head += "|`standard`: seconds|from epoch|times sooner than the end|than the first time"
+        lines += ["", *_table(head, [_sooner_row(one) for one in summary["sooner"]])]
+        lines += [
+            "",
+            "Seconds from the first file on, with decoding, probe and validation, without the process's start.",
+        ]
+    if summary["formats"]:
+        rows = []
+        for network, found in summary["formats"].items():
+            rows += [[network, name, middle(spread_of, "{:.1f}")] for name, spread_of in found.items()]
+        lines += [
+            "",
+            *_table("network|format|images per second, forward and backward; ms a step of the optimiser", rows),
+        ]
+    return [*lines, *(["", result["remark"]] if "remark" in result else [])]
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def middle(values: Mapping[str, float], form: str = "{:.0f}") -> str:
+    """A spread as a person reads it."""
+    return "{} ({} to {})".format(*(form.format(values[key]) for key in ("median", "min", "max")))
+
+
+def _rate(found: Mapping[str, Any]) -> float:
+    """Images per second over the epochs of a run, without validation."""
+    return float(sum(row["images"] for row in found["epochs"]) / sum(row["seconds"] for row in found["epochs"]))
+
+
+def _sooner(plain: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, Any]:
+    target, end = plain["epochs"][-1]["macro_f1"], plain["epochs"][-1]["reached"]
+    first = next(row["reached"] for row in plain["epochs"] if row["macro_f1"] >= target)
+    own = next((row for row in standard["epochs"] if row["macro_f1"] >= target), None)
+    return {
+        "target": target,
+        "plain_seconds": end,
+        "plain_first_seconds": first,
+        "standard_seconds": own["reached"] if own else None,
+        "standard_epoch": own["epoch"] if own else None,
+    }
+
+
+def _sooner_row(one: Mapping[str, Any]) -> list[str]:
+    plain = [f"{one['target']:.3f}", f"{one['plain_seconds']:.0f}", f"{one['plain_first_seconds']:.0f}"]
+    if one["standard_seconds"] is None:
+        return [*plain, "not reached", "", "", ""]
+    own = one["standard_seconds"]
+    ratios = [f"{one[key] / own:.2f}" for key in ("plain_seconds", "plain_first_seconds")]
+    return [*plain, f"{own:.0f}", f"{one['standard_epoch']:.0f}", *ratios]
+
+
+def _formats(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for name, value in found[0].items():
+        if isinstance(value, dict):
+            summary[name] = {form: spread([one[name][form] for one in found]) for form in value}
+        else:
+            summary.setdefault("optimiser", {})[name] = spread([one[name] for one in found])
+    return summary
+
+
+def _table(columns: str, rows: list[list[str]]) -> list[str]:
+    head = columns.split("|")
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
