@@ -83,7 +83,10 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """Pixels and facts. ``array`` is uint8 or uint16, [height, width, channels], channels 1 or 3 (RGB), upright."""
+    """Pixels and facts. ``array`` is uint8 or uint16, [height, width, channels], channels 1 or 3 (RGB), upright.
+
+    The facts are the file's: where a JPEG was reduced on the way, its array is smaller than they say.
+    """
 
     array: Pixels
     facts: ImageFacts
@@ -105,13 +108,17 @@ def probe(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> ImageFacts:
         return _facts(image, kind, data, max_megapixels)
 
 
-def decode(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS, frame: int = 0) -> DecodedImage:
+def decode(
+    data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS, frame: int = 0, at_least: tuple[int, int] | None = None
+) -> DecodedImage:
     """Decode one image of a file completely; see the module for what comes out.
 
     Args:
         data: the whole file.
         max_megapixels: larger images are refused before decoding (decompression bombs).
         frame: page of a multi-page TIFF, one of :attr:`ImageFacts.frame_numbers`.
+        at_least: upright height and width, px. A JPEG is decoded at the smallest of its sizes (eighths of its own)
+            that has both; other formats cannot be, and come whole.
 
     Raises:
         UnreadableImage: with a kind (empty, not an image, truncated, corrupt, too large, unsupported) and a reason.
@@ -128,8 +135,8 @@ def decode(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS, frame: int = 
         if frame:
             _seek(image, frame, max_megapixels)
         mode, depth = image.mode, _bit_depth(image, kind, data)
-        array = upright_pixels(image, kind, data, frame, deep=depth == 16)
-    height, width = array.shape[:2]
+        array = upright_pixels(image, kind, data, frame, deep=depth == 16, at_least=at_least)
+    height, width = (facts.height, facts.width) if kind is ImageFormat.JPEG else array.shape[:2]
     return DecodedImage(array, ImageFacts(width, height, mode, depth, facts.format, facts.frame_numbers))
 
 

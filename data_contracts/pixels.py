@@ -37,7 +37,15 @@ _ORIENTATION, _PHOTOMETRIC = 0x0112, 262
 _DAMAGE = ("premature end", "bad huffman", "restart marker", "instead of rst", "inconsistent progression", "bad data")
 
 
-def upright_pixels(image: Image.Image, kind: ImageFormat, data: bytes, frame: int, *, deep: bool) -> Pixels:
+def upright_pixels(
+    image: Image.Image,
+    kind: ImageFormat,
+    data: bytes,
+    frame: int,
+    *,
+    deep: bool,
+    at_least: tuple[int, int] | None = None,
+) -> Pixels:
     """Decode the opened image completely: uint8 or uint16 [height, width, 1 or 3], contiguous, upright.
 
     Args:
@@ -46,6 +54,7 @@ def upright_pixels(image: Image.Image, kind: ImageFormat, data: bytes, frame: in
         data: the whole file.
         frame: page of a TIFF.
         deep: whether the file has 16 bits per channel.
+        at_least: upright height and width, px, to which a JPEG may be reduced while it is decoded.
 
     Raises:
         UnreadableImage: it is damaged, or of a kind of pixels that is not read.
@@ -55,7 +64,7 @@ def upright_pixels(image: Image.Image, kind: ImageFormat, data: bytes, frame: in
         if deep and image.mode not in GREY_MODES:
             array = _deep_colour(data, frame)
         elif kind is ImageFormat.JPEG and image.mode in ("L", "RGB"):
-            array = _jpeg(data, image)
+            array = _jpeg(data, image, at_least[::-1] if at_least is not None and orientation >= 5 else at_least)
         else:
             array = _pixels(image)
             if kind is ImageFormat.TIFF:
@@ -93,13 +102,14 @@ def _upright(array: Pixels, orientation: int) -> Pixels:
     return turned
 
 
-def _jpeg(data: bytes, image: Image.Image) -> Pixels:
+def _jpeg(data: bytes, image: Image.Image, at_least: tuple[int, int] | None) -> Pixels:
     """Decode with simplejpeg, which gives Pillow's pixels but reports damage that Pillow passes over."""
     import simplejpeg
 
     colour = "GRAY" if image.mode == "L" else "RGB"
+    height, width = at_least or (0, 0)  # the library's sign for the whole size
     try:
-        array = simplejpeg.decode_jpeg(data, colorspace=colour)
+        array = simplejpeg.decode_jpeg(data, colorspace=colour, min_height=height, min_width=width)
     except ValueError as error:
         if any(sign in str(error).lower() for sign in _DAMAGE):
             raise explained(error, ImageFormat.JPEG) from None

@@ -24,6 +24,7 @@ class Settings:
         ledger_key: ``TAILSIGHT_LEDGER_KEY``; ``None`` means the key file inside the workspace.
         person: who is at the keyboard (``TAILSIGHT_USER``, else the login name).
         processes: how many processes may work at once (``TAILSIGHT_PROCESSES``, else the usable cores).
+        torch_compile: ``TAILSIGHT_TORCH_COMPILE`` is 1: torch compiles networks that it scores with.
         serve_keys: ``TAILSIGHT_SERVE_KEYS``, of the REST server, separated by commas; never shown.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     processes: int
     registry_url: str | None = None
     runs_url: str | None = None
+    torch_compile: bool = False
     serve_keys: str | None = field(default=None, repr=False)
 
 
@@ -49,6 +51,7 @@ def read_settings() -> Settings:
         ledger_key=env.get("TAILSIGHT_LEDGER_KEY") or None,
         person=env.get("TAILSIGHT_USER") or env.get("USER") or env.get("LOGNAME") or "unknown",
         processes=max(1, int(env.get("TAILSIGHT_PROCESSES") or cores)),
+        torch_compile=env.get("TAILSIGHT_TORCH_COMPILE") == "1",
         serve_keys=env.get("TAILSIGHT_SERVE_KEYS") or None,
     )
 

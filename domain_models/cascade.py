@@ -101,7 +101,7 @@ def require_reducible(first: Preprocessing, large: Preprocessing) -> None:
     settings = [f"preprocessing.reduced_from=[{large.height},{large.width}]"]
     settings += [
         f"preprocessing.{name}={getattr(large, name)}"
-        for name in ("channels", "resize", "interpolation", "window_centre", "window_width")
+        for name in ("channels", "resize", "interpolation", "window_centre", "window_width", "reduced_decoding")
         if getattr(first, name) != getattr(large, name)
     ]
     raise BadInput(

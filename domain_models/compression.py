@@ -33,7 +33,7 @@ class CompressionRow(BaseModel):
 
     Attributes:
         name: of the model, with the numbers that it computes with.
-        family: how it came about: ``champion``, ``student``, ``pruned``.
+        family: how it came about: ``champion``, ``student``, ``pruned``, ``cascade``.
         runtime: what computes it, as `score` calls it.
         width: of its images, px.
         height: of its images, px.

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from data_contracts.imaging import DecodedImage
 
 PIXEL_ALGORITHM = 1
 """Rises when `prepare` changes what it returns, so that old caches are never mistaken for new ones."""
@@ -69,6 +72,12 @@ class Preprocessing(BaseModel):
         " of a larger one's pixels",
     )
 
+    reduced_decoding: bool = Field(
+        default=False,
+        description="large JPEG files are decoded at the smallest of their sizes that is enough: sooner, and slightly"
+        " other pixels",
+    )
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.reduced_from is not None and (
@@ -95,6 +104,8 @@ class Preprocessing(BaseModel):
         content["algorithm"] = PIXEL_ALGORITHM
         if self.reduced_from is None:  # specifications of before this setting keep their key
             del content["reduced_from"]
+        if not self.reduced_decoding:
+            del content["reduced_decoding"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -144,10 +155,27 @@ def prepare_file(data: bytes, spec: Preprocessing, *, frame: int = 0) -> NDArray
     Raises:
         UnreadableImage: the bytes are not an image that can be decoded.
     """
-    from data_contracts.imaging import decode, to_8bit
+    return prepare_decoded(decoded(data, spec, frame=frame), spec)
 
-    decoded = decode(data, max_megapixels=spec.max_megapixels, frame=frame)
-    return prepare(to_8bit(decoded.array, spec.window_centre, spec.window_width), spec)
+
+def decoded(data: bytes, spec: Preprocessing, *, frame: int = 0) -> DecodedImage:
+    """Decode the bytes of an image file as the specification says.
+
+    Raises:
+        UnreadableImage: the bytes are not an image that can be decoded, or it is larger than the specification allows.
+    """
+    from data_contracts.imaging import decode
+
+    whole = spec.larger()
+    at_least = (whole.height, whole.width) if spec.reduced_decoding else None
+    return decode(data, max_megapixels=spec.max_megapixels, frame=frame, at_least=at_least)
+
+
+def prepare_decoded(image: DecodedImage, spec: Preprocessing) -> NDArray[np.uint8]:
+    """Bring what :func:`decoded` gave to the stored shape; see :func:`prepare`."""
+    from data_contracts.imaging import to_8bit
+
+    return prepare(to_8bit(image.array, spec.window_centre, spec.window_width), spec)
 
 
 def normalise(batch: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:

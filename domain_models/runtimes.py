@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +18,7 @@ from domain_models.cascade import FIRST_FOLDER, cascading
 from domain_models.compute import Compute, Threads
 from domain_models.export.kinds import Precision
 from domain_models.graph import NORMALISED_INPUT
-from domain_models.model_package import CARD_FILE, ONNX_FILE, ModelCard, load_package, read_card
+from domain_models.model_package import CARD_FILE, ONNX_FILE, ModelCard, read_card
 from domain_models.openvino_toolkit import load_openvino
 from domain_models.preprocessing import normalise
 from domain_models.second_look import SecondLook, looking_twice
@@ -146,26 +145,6 @@ def _cascade(first: Computable, large: Compute, card: ModelCard, threads: Thread
     )
 
 
-def _torch(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
-    import torch
-
-    from domain_models.preprocessing import to_tensor
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, _ = load_package(item.source, device=device)
-    mine = threading.local()
-
-    def compute(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if threads is not None and not hasattr(mine, "told"):  # the number of threads is each calling thread's own
-            torch.set_num_threads(threads.of_each)
-            mine.told = True
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = network(to_tensor(batch, card.preprocessing).to(device)).float().cpu().numpy()
-        return logits
-
-    return compute
-
-
 def _onnx(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
     import onnxruntime
 
@@ -225,6 +204,15 @@ def _one_blank_image(model: Any) -> NDArray[Any]:
 def _as_input(name: str, batch: NDArray[np.uint8], card: ModelCard) -> NDArray[Any]:
     pixels = np.ascontiguousarray(batch)
     return np.ascontiguousarray(normalise(pixels, card.preprocessing)) if name == NORMALISED_INPUT else pixels
+
+
+def _torch(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
+    from domain_models.torch_compute import open_torch
+
+    compute = open_torch(item.source, card, item.precision, threads)
+    if item.second_look is None:
+        return compute
+    return looking_twice(compute, open_torch(item.source, card, Precision.FP32, threads), card, item.second_look)
 
 
 _OPENERS: dict[Runtime, Callable[[Computable, ModelCard, Threads | None], Compute]] = {

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain_models.backbones import Classifier
 from domain_models.export.kinds import ONNX_NAME, OPENVINO_NAME, ExportFormat, Precision
 from domain_models.graph import GRAPH_INPUT
+from domain_models.model_package import ModelCard, save_package
 from domain_models.openvino_toolkit import folded_graph, load_nncf, load_openvino, quiet
 
 
@@ -22,10 +24,14 @@ class Source:
     """What is converted.
 
     Attributes:
+        network: in 32-bit floats.
+        card: of it.
         graph: the fp32 ONNX graph from stored pixels to logits.
         calibration: uint8 [m, H, W, C], images that show the range of activations.
     """
 
+    network: Classifier
+    card: ModelCard
     graph: Path
     calibration: NDArray[np.uint8]
 
@@ -128,6 +134,11 @@ def _onnx_int8_dynamic(source: Source, folder: Path) -> None:
         )
 
 
+def _torch_weights(source: Source, folder: Path) -> None:
+    """Which arithmetic is taken is decided when it is opened; the weights stay exact for a second look."""
+    save_package(folder, source.network, source.card, onnx=False)
+
+
 def _openvino(source: Source, folder: Path, *, half: bool) -> None:
     graph = folded_graph(str(source.graph))
     load_openvino().save_model(graph, str(folder / OPENVINO_NAME), compress_to_fp16=half)
@@ -179,6 +190,13 @@ CONVERTERS: dict[tuple[ExportFormat, Precision], Converter] = {
     ),
     (ExportFormat.ONNX, Precision.INT8_DYNAMIC): Converter(
         _onnx_int8_dynamic, "weights in 8-bit integers, activations quantized batch by batch, by ONNX Runtime"
+    ),
+    (ExportFormat.TORCH, Precision.BF16): Converter(
+        _torch_weights, "weights in 32-bit floats; convolutions and matrix products in bf16, the rest in 32-bit floats"
+    ),
+    (ExportFormat.TORCH, Precision.FP16): Converter(
+        _torch_weights,
+        "weights in 32-bit floats; convolutions and matrix products in 16-bit floats, the rest in 32-bit floats",
     ),
     (ExportFormat.OPENVINO, Precision.FP32): Converter(_openvino_fp32, "weights and arithmetic in 32-bit floats"),
     (ExportFormat.OPENVINO, Precision.FP16): Converter(

@@ -9,9 +9,10 @@ from data_contracts.errors import BadInput
 
 
 class ExportFormat(StrEnum):
-    """Whose file format an artefact has."""
+    """Whose file format an artefact has; ``torch`` is for machines with a GPU that score with the package's weights."""
 
     ONNX = "onnx"
+    TORCH = "torch"
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"
     LITERT = "litert"
@@ -34,6 +35,7 @@ class Precision(StrEnum):
 
 POSSIBLE: dict[ExportFormat, tuple[Precision, ...]] = {
     ExportFormat.ONNX: tuple(Precision),
+    ExportFormat.TORCH: (Precision.BF16, Precision.FP16),  # in 32 bits it is the package itself
     ExportFormat.OPENVINO: (Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8),
 }
 """What can be written and held to the gate here."""
@@ -81,5 +83,5 @@ ONNX_NAME = "model.onnx"
 OPENVINO_NAME = "model.xml"
 """The graph's file in an OpenVINO artefact; ``model.bin`` beside it holds the weights."""
 
-GRAPH_FILE = {ExportFormat.ONNX: ONNX_NAME, ExportFormat.OPENVINO: OPENVINO_NAME}
-"""The file that a runtime opens."""
+GRAPH_FILE = {ExportFormat.ONNX: ONNX_NAME, ExportFormat.OPENVINO: OPENVINO_NAME, ExportFormat.TORCH: ""}
+"""The file that a runtime opens; torch opens the folder."""

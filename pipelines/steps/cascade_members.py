@@ -18,12 +18,17 @@ from pipelines.steps.retrain_changes import meanings
 
 @dataclass(frozen=True)
 class Member:
-    """One of the two models: its version, its package and the content hash of that."""
+    """One of the two models: its version ("" before it has one), its package and the content hash of that."""
 
     version: str
     package: Path
     sha256: str
     card: ModelCard
+
+    @property
+    def told(self) -> str:
+        """How a sentence calls it."""
+        return f"model version {self.version}" if self.version else "the small model"
 
 
 def find_members(workspace: Workspace, model: str | None, first_name: str) -> tuple[Member, Member]:

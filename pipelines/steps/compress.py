@@ -17,8 +17,9 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import Workspace, write_atomically
 from domain_models.compression import CompressionRow, Target, TargetKind, choose, compared, pareto_front
 from domain_models.deployment_speed import best_setting, images_per_second, milliseconds_an_image
-from pipelines.steps.compress_candidates import FAMILIES, STUDENTS, Candidate
+from pipelines.steps.compress_candidates import STUDENTS, Asked, Candidate
 from pipelines.steps.compress_deployables import Deployable
+from pipelines.steps.compress_families import FAMILIES
 from pipelines.steps.compress_page import write_page
 from pipelines.steps.compress_subject import Subject, find_subject
 
@@ -166,8 +167,8 @@ def _made(
     subject: Subject, request: CompressRequest, folder: Path, left_out: dict[str, str], progress: Progress
 ) -> list[Deployable]:
     """Everything that competes; what cannot be made is left out with its reason, and the others go on."""
-    backbones = request.students or STUDENTS
-    candidates = [one for family in FAMILIES.values() for one in family(subject, backbones)]
+    asked = Asked(request.students or STUDENTS, request.max_loss)
+    candidates = [one for family in FAMILIES.values() for one in family(subject, asked)]
     spent = _numbers(folder / "seconds.json")
     made: list[Deployable] = []
     with progress.step("Smaller models", total=len(candidates)) as step:

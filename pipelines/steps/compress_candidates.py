@@ -1,8 +1,4 @@
-"""What competes under a target: a table of families, each of which names its candidates and how to make them.
-
-Another way of making a model smaller is one more entry of :data:`FAMILIES`: a function from the subject to candidates,
-whose ``make`` may look at everything that was made before it.
-"""
+"""What may compete under a target: the champion in other numbers, students, and the champion with fewer channels."""
 
 from __future__ import annotations
 
@@ -45,6 +41,19 @@ _SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the person who asked decides about candidates.
+
+    Attributes:
+        students: ``BACKBONE`` or ``BACKBONE=WEIGHTS``.
+        max_loss: of macro-F1 against the champion, in points.
+    """
+
+    students: Sequence[str]
+    max_loss: float
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One model that may become smaller, and how to make it.
 
@@ -60,7 +69,7 @@ class Candidate:
     make: Callable[[Sequence[Deployable], dict[str, str], Progress], list[Deployable]]
 
 
-def the_champion(subject: Subject, _: Sequence[str]) -> list[Candidate]:
+def the_champion(subject: Subject, _: Asked) -> list[Candidate]:
     """The champion as it is, and in other numbers."""
     place = subject.workspace.runs / f"compress-{subject.sha256[:16]}-{subject.dataset.dataset_version}"
 
@@ -71,16 +80,11 @@ def the_champion(subject: Subject, _: Sequence[str]) -> list[Candidate]:
     return [Candidate("champion", False, make)]
 
 
-def students(subject: Subject, backbones: Sequence[str]) -> list[Candidate]:
-    """Small backbones on smaller images, taught by the champion; their pixels can be made of the champion's.
-
-    Args:
-        subject: what is compressed.
-        backbones: ``BACKBONE`` or ``BACKBONE=WEIGHTS``.
-    """
+def students(subject: Subject, asked: Asked) -> list[Candidate]:
+    """Small backbones on smaller images, taught by the champion; their pixels can be made of the champion's."""
     found = []
     for spec in sizes(subject.card.preprocessing):
-        for word in backbones:
+        for word in asked.students:
             backbone, _, weights = word.partition("=")
             source = weights or WeightSource.BUNDLED.value
             name = f"student {backbone} {spec.width}×{spec.height}"
@@ -88,21 +92,13 @@ def students(subject: Subject, backbones: Sequence[str]) -> list[Candidate]:
     return found
 
 
-def pruned_champions(subject: Subject, _: Sequence[str]) -> list[Candidate]:
+def pruned_champions(subject: Subject, _: Asked) -> list[Candidate]:
     """The champion with a share of its channels, fine-tuned with the whole champion as its teacher."""
     return [
         Candidate(name, True, _pruned(subject, name, keep))
         for keep in KEPT
         for name in [f"champion {_size(subject.card)} pruned to {keep:.0%} of its channels"]
     ]
-
-
-FAMILIES: dict[str, Callable[[Subject, Sequence[str]], list[Candidate]]] = {
-    "champion": the_champion,
-    "student": students,
-    "pruned": pruned_champions,
-}
-"""Everything that competes, in the order in which it is made; the second argument are the students' backbones."""
 
 
 def sizes(champion: Preprocessing) -> list[Preprocessing]:

@@ -42,6 +42,8 @@ class Deployable:
         megabytes: of what is deployed.
         open: loads it for a way of sharing the cores.
         predicted: int64 [n], what it calls the validation images, by the classes of today.
+        package: folder of the model, in 32-bit floats.
+        artefact: folder of what was exported of it, if that is what computes.
         register: makes it a candidate and returns the version, however often it is called; ``None`` for what is the
             champion itself.
         remark: what a person should do or know if this is chosen.
@@ -54,6 +56,8 @@ class Deployable:
     megabytes: float
     open: Callable[[Threads], Compute]
     predicted: NDArray[np.int64]
+    package: Path
+    artefact: Path | None = None
     register: Callable[[Progress], str] | None = None
     remark: str = ""
 
@@ -112,6 +116,28 @@ def deployables_of(
     return found
 
 
+def as_packaged(
+    subject: Subject, name: str, family: str, package: Path, size: int, register: Callable[[Progress], str] | None
+) -> Deployable:
+    """A package as it is, in 32-bit floats; for what cannot be exported.
+
+    Args:
+        subject: what is compressed.
+        name: of the model.
+        family: how it came about.
+        package: its folder.
+        size: of what the runtime reads, bytes.
+        register: makes it a candidate; ``None`` for the champion.
+    """
+
+    def registered(_: Manifest | None, __: Path | None, progress: Progress) -> str:
+        assert register is not None
+        return register(progress)
+
+    item = Packaged(name, family, package, package, None if register is None else registered)
+    return _deployable(subject, item, read_card(package), packaged(subject.runtime, package), size, None, None)
+
+
 def _deployable(
     subject: Subject,
     item: Packaged,
@@ -145,6 +171,8 @@ def _deployable(
         megabytes=size / 1e6,
         open=opened,
         predicted=_predicted(subject, card, opened(Threads(subject.cores, 1))),
+        package=item.package,
+        artefact=folder,
         register=None if register is None else registered,
         remark=remark,
     )

@@ -164,7 +164,8 @@ def find_subject(
 
     Raises:
         NotFound: there is no such model, or no dataset version.
-        BadInput: the model decides for other classes than there are today, or a setting is none that can be given.
+        BadInput: the model decides for other classes than there are today or is a cascade, or a setting is none that
+            can be given.
     """
     decided = [one for one in overrides if one.partition("=")[0].strip().startswith(_DECIDED_HERE)]
     if decided:
@@ -176,6 +177,11 @@ def find_subject(
         version = registry.resolve(model)
         package, sha256 = registry.package(version), registry.info(version).package_sha256
     card = read_card(package)
+    if card.cascade is not None:
+        raise BadInput(
+            f"Model version {version} is a cascade, which is two models.",
+            remedy=f"Make the large one of them smaller: --model {card.cascade.large}.",
+        )
     dataset, manifest = load_dataset(workspace)
     subject = Subject(workspace, version, package, sha256, card, dataset, manifest, epochs, tuple(overrides), seed)
     subject.cores = read_settings().processes

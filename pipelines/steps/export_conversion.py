@@ -97,7 +97,7 @@ def convert(
         graph = Path(place) / ONNX_FILE
         write_graph(graph, network, card.preprocessing)
         converter = CONVERTERS[kind, precision]
-        converter.write(Source(graph, data.train.images[calibration]), folder)
+        converter.write(Source(network, card, graph, data.train.images[calibration]), folder)
     parity, look = gate.hold(Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), progress)
     return Manifest(
         format=kind,

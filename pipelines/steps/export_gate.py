@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +24,9 @@ BATCH = 16
 ALONE = 64
 """Images that are also computed one by one."""
 
-LOOKS_TWICE: Mapping[Runtime, Precision] = {Runtime.OPENVINO: Precision.BF16}
+LOOKS_TWICE = frozenset(
+    {(Runtime.OPENVINO, Precision.BF16), (Runtime.TORCH, Precision.BF16), (Runtime.TORCH, Precision.FP16)}
+)
 """Whose graph can compute what is close again in 32-bit floats, at no byte more."""
 
 
@@ -55,7 +56,7 @@ class Gate:
             Refused: the runtime cannot compute the artefact.
         """
         together, look = self._logits(opened, self.val, BATCH, progress), None
-        if LOOKS_TWICE.get(opened.runtime) is opened.precision:
+        if (opened.runtime, opened.precision) in LOOKS_TWICE:
             look = choose_second_look(self.card, together, self.expected)
             opened = replace(opened, second_look=look)
             together = self._logits(opened, self.val, BATCH, progress)

@@ -15,7 +15,7 @@ from data_contracts.blobs import image_id_of
 from data_contracts.errors import TailsightError
 from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress, Place
 from domain_models.compute import Compute, TwoSteps
-from domain_models.preprocessing import Preprocessing, prepare
+from domain_models.preprocessing import Preprocessing, decoded, prepare_decoded
 
 BATCHES_AHEAD = 3
 """Batches under way for each thread: enough that none waits for the next, little enough to bound memory."""
@@ -118,9 +118,6 @@ def prepare_bytes(data: bytes, spec: Preprocessing) -> tuple[str, NDArray[np.uin
     Raises:
         UnreadableImage: the bytes are no image, or too large a one.
     """
-    from data_contracts.imaging import decode, to_8bit
-
-    decoded = decode(data, max_megapixels=spec.max_megapixels)
-    pixels = prepare(to_8bit(decoded.array, spec.window_centre, spec.window_width), spec)
-    first = decoded.facts.frame_numbers[0] if decoded.facts.frames > 1 else None
-    return image_id_of(data, first), pixels
+    image = decoded(data, spec)
+    first = image.facts.frame_numbers[0] if image.facts.frames > 1 else None
+    return image_id_of(data, first), prepare_decoded(image, spec)

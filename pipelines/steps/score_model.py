@@ -110,8 +110,8 @@ class ScoringModel:
 def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precision: str = AUTO) -> ScoringModel:
     """The model that a person means, and what computes it.
 
-    ``auto`` takes the OpenVINO artefact that was exported last, where there is one and no GPU; otherwise the package
-    in 32-bit floats.
+    ``auto`` takes the artefact that was exported last for torch where there is a GPU, else for OpenVINO; where there is
+    none, the package in 32-bit floats.
 
     Raises:
         NotFound: there is no such model.
@@ -140,7 +140,7 @@ def _chosen(
         if manifest.format.value == runtime.value and wanted in (None, manifest.precision)
     ]
     # An ONNX artefact is for elsewhere unless somebody asks for it: in bf16 or 8 bits it is slower here than OpenVINO.
-    asked = wanted is not None or runtime is Runtime.OPENVINO
+    asked = wanted is not None or runtime is not Runtime.ONNX
     if fitting and asked:
         folder, manifest = max(fitting, key=lambda item: item[1].created_at)
         return manifest.computable(folder), manifest
@@ -150,9 +150,7 @@ def _chosen(
     raise BadInput(
         f"This model version has no {runtime.value} artefact in {wanted}.",
         cause=f"Exported so far: {known}.",
-        remedy=f"Run `tailsight export --format {runtime.value} --precision {wanted}` first."
-        if runtime is not Runtime.TORCH
-        else "torch computes in fp32.",
+        remedy=f"Run `tailsight export --format {runtime.value} --precision {wanted}` first.",
     )
 
 

@@ -234,6 +234,31 @@ def test_padding_before_the_end_of_a_jpeg_does_no_harm() -> None:
     np.testing.assert_array_equal(decode(padded).array, decode(JPEG_BYTES).array)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_reduced_to_the_smallest_of_its_sizes_that_is_enough_and_other_formats_come_whole(
+    orientation: int,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = smooth(800, 400)
+    stored = Image.fromarray(np.ascontiguousarray(_stored(upright, orientation)))
+    data = saved(stored, "JPEG", quality=95, subsampling=0, exif=exif)
+    image = decode(data, at_least=(150, 100))
+    assert image.array.shape == (200, 100, 3), "two eighths; one eighth would be 100 x 50"
+    assert (image.facts.height, image.facts.width) == (800, 400)
+    averaged = cv2.resize(upright, (100, 200), interpolation=cv2.INTER_AREA)
+    assert np.abs(image.array.astype(int) - averaged).mean() < 2.5
+    assert decode(data, at_least=(800, 400)).array.shape == (800, 400, 3)
+    assert decode(data, at_least=(1000, 1000)).array.shape == (800, 400, 3)
+    assert decode(saved(Image.fromarray(upright), "PNG"), at_least=(150, 100)).array.shape == (800, 400, 3)
+
+
+def test_damage_is_found_in_a_reduced_jpeg_too() -> None:
+    data = bytearray(saved(Image.fromarray(smooth(480, 640)), "JPEG", quality=90))
+    with pytest.raises(UnreadableImage, match="ends too early"):
+        decode(bytes(data[: len(data) // 2]), at_least=(60, 80))
+
+
 def test_the_limit_on_megapixels_is_the_callers() -> None:
     data = saved(Image.new("L", (2000, 1000)), "PNG")
     assert decode(data, max_megapixels=2.0).array.shape == (1000, 2000, 1)

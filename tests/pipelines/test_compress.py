@@ -20,12 +20,14 @@ from data_contracts.errors import BadInput, NotFound
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
 from domain_models import deployment_speed, pruning
+from domain_models.compression import Choice, CompressionRow
 from domain_models.export.kinds import Precision
 from domain_models.model_package import read_card
 from domain_models.preprocessing import Preprocessing
 from pipelines.command_line.summaries_compress import summarise_compress
 from pipelines.steps import compress as compress_step
 from pipelines.steps import compress_candidates, compress_deployables
+from pipelines.steps.cascade import CascadeRequest, cascade
 from pipelines.steps.compress import CompressRequest, NothingSmallEnough, compress
 from pipelines.steps.compress_candidates import sizes
 from pipelines.steps.promote import PromoteRequest, promote
@@ -84,7 +86,7 @@ def packages(workspace: Workspace) -> dict[str, float]:
 def test_the_best_under_the_target_is_a_candidate_once_and_computes_as_it_was_measured(line: Workspace) -> None:
     report = compress(line, asked(target_mb=0.6))
     rows = {row.name: row for row in report.rows}
-    assert {row.family for row in report.rows} == {"champion", "student", "pruned"}
+    assert {row.family for row in report.rows} == {"champion", "student", "pruned", "cascade"}
     assert report.rows[0].name == "champion test_resnet 64×64, fp32"
     assert report.rows[0].difference == 0
     eligible = [row for row in report.rows if row.megabytes <= 0.6]
@@ -155,11 +157,42 @@ def test_no_training_begins_once_the_minutes_are_spent_and_more_minutes_go_on(
 ) -> None:
     monkeypatch.setattr(compress_deployables, "PRECISIONS", ())
     first = compress(line, asked(target_ms=1000.0, minutes=0.001))
-    assert [row.family for row in first.rows] == ["champion", "student"]
+    assert [row.family for row in first.rows] == ["champion", "student", "cascade"]
     (reason,) = first.left_out.values()
     assert "minutes were spent" in reason
     more = compress(line, asked(target_ms=1000.0, minutes=60))
-    assert [row.family for row in more.rows] == ["champion", "student", "pruned"]
+    assert [row.family for row in more.rows] == ["champion", "student", "pruned", "cascade"]
+
+
+def test_a_cascade_of_student_and_champion_competes_and_becomes_the_same_version_as_by_its_own_command(
+    line: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compress_candidates, "KEPT", ())
+    monkeypatch.setattr(compress_deployables, "PRECISIONS", ())
+
+    def the_cascade(rows: list[CompressionRow], *_: object) -> Choice:
+        return Choice(chosen=rows[-1].name, sentence="Whatever it costs.")
+
+    monkeypatch.setattr(compress_step, "choose", the_cascade)
+    report = compress(line, asked(target_ms=1000.0))
+    champion, student, both = report.rows
+    assert (both.family, both.runtime) == ("cascade", "openvino")
+    assert both.name == "student test_resnet 32×32 before the champion, within 100 points, fp32"
+    assert both.megabytes == pytest.approx(champion.megabytes + student.megabytes)
+    assert (both.width, both.height) == (champion.width, champion.height)
+    with open_registry(line) as registry:
+        assert registry.alias(Alias.CANDIDATE) == report.model_version == "3"
+        card = read_card(registry.package("3"))
+    assert card.cascade is not None
+    assert (card.cascade.large, card.cascade.first, card.parents) == ("1", "2", ("1", "2"))
+    assert card.choices[-1] == card.cascade.in_words
+    assert "model version 2 answers an image alone" in card.choices[-1]
+    again = compress(line, asked(target_ms=1000.0))
+    by_hand = cascade(line, CascadeRequest(first="2", model="1", max_loss=100.0))
+    assert (again.model_version, by_hand.model_version, by_hand.reused) == ("3", "3", True)
+    with pytest.raises(BadInput, match="Model version 3 is a cascade, which is two models"):
+        compress(line, asked(target_ms=1000.0, model="3"))
+    assert versions(line) == ["3", "2", "1"]
 
 
 def test_mistakes_are_told_before_any_work(line: Workspace, curated: Path) -> None:

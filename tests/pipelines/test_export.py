@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,29 @@ def test_bf16_decides_as_32_bits_do_because_it_looks_twice_where_it_is_close(
     assert (before["predicted"].dropna() == after["predicted"].dropna()).all()
 
 
+def test_torch_in_half_precision_is_held_to_the_gate_and_scores_where_torch_does(
+    line: Workspace, tmp_path: Path, new_images: Path
+) -> None:
+    before = scored(line, new_images, tmp_path / "a.parquet", runtime="torch")
+    with pytest.raises(BadInput, match="has no torch artefact in bf16"):
+        scored(line, new_images, tmp_path / "b.parquet", runtime="torch", precision="bf16")
+    report = export(line, ExportRequest(format="torch", precision="bf16"))
+    assert "convolutions and matrix products in bf16" in report.arithmetic
+    assert {path.name for path in Path(report.artefact).iterdir()} == {
+        "model.json",
+        "model.safetensors",
+        "manifest.json",
+    }
+    after = scored(line, new_images, tmp_path / "b.parquet", runtime="torch")
+    assert scoring_model(line, "champion", "torch").runtime == "torch-bf16"
+    assert scoring_model(line, "champion").runtime == "openvino", "without a GPU nobody else takes it"
+    assert (before["predicted"].dropna() == after["predicted"].dropna()).all()
+    good = before["error"].isna()
+    assert not np.allclose(before["confidence"][good], after["confidence"][good], atol=1e-7)
+    with pytest.raises(BadInput, match="torch has no int8"):
+        export(line, ExportRequest(format="torch", precision="int8"))
+
+
 def test_the_folder_alone_is_enough_to_use_an_artefact_elsewhere(
     line: Workspace, tmp_path: Path, new_images: Path
 ) -> None:
@@ -123,7 +147,7 @@ def test_an_8_bit_artefact_with_bad_ranges_is_refused(line: Workspace, monkeypat
 
     def without_light(source: Source, folder: Path) -> None:
         """Ranges measured on black images: everything else is cut off."""
-        good.write(Source(source.graph, np.zeros_like(source.calibration)), folder)
+        good.write(replace(source, calibration=np.zeros_like(source.calibration)), folder)
 
     monkeypatch.setitem(converters.CONVERTERS, kind, Converter(without_light, good.arithmetic))
     with pytest.raises(Refused, match="does not pass the parity gate"):
