@@ -59,20 +59,8 @@ def write_graph(path: Path, network: nn.Module, spec: Preprocessing) -> float:
         Refused: ONNX Runtime disagrees with torch at batch 1 or batch 3 by more than `TOLERANCE`.
     """
     temporary = path.with_name(f".{path.name}")
-    example = torch.zeros((2, spec.height, spec.width, spec.channels), dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # The TorchScript exporter writes one self-contained file in one second; its successor takes sixteen, splits
-        # the weights off, and prints to stdout. Its deprecation is known.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            PixelsToLogits(network.to(memory_format=torch.contiguous_format), spec).eval(),  # type: ignore[call-overload]
-            (example,),
-            str(temporary),
-            input_names=[GRAPH_INPUT],
-            output_names=[GRAPH_OUTPUT],
-            dynamic_axes={GRAPH_INPUT: {0: "n"}, GRAPH_OUTPUT: {0: "n"}},
-            dynamo=False,
-        )
+    flat = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    write_unchecked_graph(temporary, PixelsToLogits(flat, spec).eval(), spec)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     difference, relative = _difference(temporary, network, spec)
     if not relative <= TOLERANCE:
@@ -83,6 +71,30 @@ def write_graph(path: Path, network: nn.Module, spec: Preprocessing) -> float:
         )
     temporary.replace(path)
     return difference
+
+
+def write_unchecked_graph(path: Path, whole: nn.Module, spec: Preprocessing) -> None:
+    """Write the ONNX graph of a network behind its normalisation, without asking whether it computes the same.
+
+    Args:
+        path: to be written.
+        whole: uint8 [n, H, W, C] to float32 [n, k], in evaluation mode on the CPU.
+        spec: height, width and channels.
+    """
+    example = torch.zeros((2, spec.height, spec.width, spec.channels), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # The TorchScript exporter writes one self-contained file in one second; its successor takes sixteen, splits
+        # the weights off, and prints to stdout. Its deprecation is known.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            whole,
+            (example,),
+            str(path),
+            input_names=[GRAPH_INPUT],
+            output_names=[GRAPH_OUTPUT],
+            dynamic_axes={GRAPH_INPUT: {0: "n"}, GRAPH_OUTPUT: {0: "n"}},
+            dynamo=False,
+        )
 
 
 def _difference(path: Path, network: nn.Module, spec: Preprocessing) -> tuple[float, float]:

@@ -72,3 +72,33 @@ def folded_graph(path: str) -> Any:
     graph = openvino.Core().read_model(path)
     apply_moc_transformations(graph, cf=True)
     return graph
+
+
+def first_and_last(network: Any, example: Any) -> list[str]:
+    """How NNCF calls the first convolution and the last linear layer that a torch network computes.
+
+    Args:
+        network: a module.
+        example: its input for one image.
+    """
+    load_nncf()
+    from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import build_nncf_graph
+
+    nodes = build_nncf_graph(network, example).topological_sort()
+    first = next(node.node_name for node in nodes if node.node_type == "conv2d")
+    return [first, next(node.node_name for node in reversed(nodes) if node.node_type == "linear")]
+
+
+def graph_of_rounding(path: str) -> Any:
+    """An ONNX graph with NNCF's rounding in it, in OpenVINO, with weights as the integers that they were rounded to."""
+    openvino = load_openvino()
+    with variables_set(_NO_TELEMETRY):
+        from openvino._offline_transformations import (
+            apply_moc_transformations,
+            compress_quantize_weights_transformation,
+        )
+
+    graph = openvino.Core().read_model(path)
+    apply_moc_transformations(graph, cf=False)  # constants folded, the rounding of weights would be gone
+    compress_quantize_weights_transformation(graph)
+    return graph
