@@ -35,6 +35,12 @@ def export(
         float | None,
         typer.Option(min=0, max=1, help="Least share of decisions that stay the same. Default: 0.92 in 8 bits, 0.995."),
     ] = None,
+    training_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0, max=100, help="Further training in 8 bits (openvino) where they do not pass as they are; 0: none."
+        ),
+    ] = 3,
     seed: SeedOption = 0,
     json_output: JsonFlag = False,
 ) -> None:
@@ -53,6 +59,7 @@ def export(
         "out": None if out is None else absolute(out),
         "calibration_count": calibration_count,
         "agreement": agreement,
+        "training_epochs": training_epochs,
         "seed": seed,
     }
     emit(run_verb(Job.EXPORT, {EXPORT_NODE: config}).report, summarise_export, as_json=json_output)

@@ -18,6 +18,7 @@ from domain_models.export.calibration_images import calibration_images
 from domain_models.export.converters import CONVERTERS, Source
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision
 from domain_models.export.parity import LIMITS, ParityLimits
+from domain_models.export.quantization_training import QuantizationTraining, write_trained_int8
 from domain_models.graph import write_graph
 from domain_models.inference import predict_logits
 from domain_models.model_package import ONNX_FILE, ModelCard
@@ -39,6 +40,7 @@ class Conversion:
         calibration_count: training images that int8 measures.
         agreement: least share of decisions that stay the same; ``None``: the usual for the precision.
         seed: which training images are measured.
+        training_epochs: how long an 8-bit network is trained further where it does not pass as it is; 0: not at all.
     """
 
     kind: ExportFormat
@@ -46,6 +48,12 @@ class Conversion:
     calibration_count: int = 300
     agreement: float | None = None
     seed: int = 0
+    training_epochs: int = 0
+
+    @property
+    def can_be_trained(self) -> bool:
+        """Whether further training may help it through the gate."""
+        return self.training_epochs > 0 and (self.kind, self.precision) == (ExportFormat.OPENVINO, Precision.INT8)
 
     @property
     def limits(self) -> ParityLimits:
@@ -98,11 +106,21 @@ def convert(
         write_graph(graph, network, card.preprocessing)
         converter = CONVERTERS[kind, precision]
         converter.write(Source(network, card, graph, data.train.images[calibration]), folder)
-    parity, look = gate.hold(Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), progress)
+    item, arithmetic = Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), converter.arithmetic
+    parity, look = gate.hold(item, progress)
+    if not parity.passed and conversion.can_be_trained:
+        progress.say(f"8 bits as they are do not pass: {' '.join(parity.failures)} The network is trained in 8 bits.")
+        made |= {"training_epochs": conversion.training_epochs, "agreement_before_training": parity.agreement}
+        arithmetic += ", trained in 8 bits"
+        training = QuantizationTraining(epochs=conversion.training_epochs, seed=conversion.seed)
+        for path in folder.iterdir():
+            path.unlink()
+        write_trained_int8(network, card, data.train, calibration, training, folder, progress)
+        parity, look = gate.hold(item, progress)
     return Manifest(
         format=kind,
         precision=precision,
-        arithmetic=converter.arithmetic,
+        arithmetic=arithmetic,
         model_version=model_version,
         package_sha256=package_sha256,
         card=card,

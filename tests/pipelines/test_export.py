@@ -151,7 +151,30 @@ def test_an_8_bit_artefact_with_bad_ranges_is_refused(line: Workspace, monkeypat
 
     monkeypatch.setitem(converters.CONVERTERS, kind, Converter(without_light, good.arithmetic))
     with pytest.raises(Refused, match="does not pass the parity gate"):
-        export(line, ExportRequest(format="openvino", precision="int8"))
+        export(line, ExportRequest(format="openvino", precision="int8", training_epochs=0))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="training in 8 bits needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # the toolkit's own, about torch
+def test_what_does_not_pass_in_8_bits_is_trained_in_8_bits_and_scores(
+    line: Workspace, monkeypatch: pytest.MonkeyPatch, new_images: Path, tmp_path: Path
+) -> None:
+    kind = (ExportFormat.OPENVINO, Precision.INT8)
+    good = converters.CONVERTERS[kind]
+
+    def without_light(source: Source, folder: Path) -> None:
+        good.write(replace(source, calibration=np.zeros_like(source.calibration)), folder)
+
+    monkeypatch.setitem(converters.CONVERTERS, kind, Converter(without_light, good.arithmetic))
+    report = export(line, ExportRequest(format="openvino", precision="int8", training_epochs=2))
+    assert report.parity.agreement >= 0.92
+    assert report.size_of_fp32 <= 0.31
+    assert report.arithmetic.endswith("trained in 8 bits")
+    assert report.made["training_epochs"] == 2
+    assert report.made["agreement_before_training"] < 0.92
+    done = score(line, ScoreRequest(images=str(new_images), out=tmp_path / "a.parquet"))
+    assert done.runtime == "openvino-int8"
 
 
 def test_an_artefact_whose_files_changed_scores_nothing(line: Workspace, tmp_path: Path, new_images: Path) -> None:
