@@ -72,10 +72,11 @@ bench-accuracy: $(VENV)/.installed-for-tests  ## presets and methods against a p
 	@$(BIN)/python tests/benchmarks/measure_accuracy.py $(SETS) --seeds $(SEEDS) --preset $(PRESET)
 	@$(BIN)/python tests/benchmarks/write_results.py
 
-bench-speed: $(VENV)/.installed-for-tests demo  ## scoring, serving and training against what one would otherwise write
+bench-speed: $(VENV)/.installed-for-tests demo  ## scoring, serving, training and smaller models against what one would otherwise write
 	@$(BIN)/python tests/benchmarks/measure_scoring.py --workspace demo-workspace
 	@$(BIN)/python tests/benchmarks/measure_serving.py
 	@$(BIN)/python tests/benchmarks/measure_training.py
+	@$(BIN)/python tests/benchmarks/measure_compression.py $(filter x-sdd elpv,$(SETS)) --epochs 15 --compress-epochs 8 --minutes 9
 	@$(BIN)/python tests/benchmarks/write_results.py
 
 format: $(VENV)/.installed-for-tests     ## put the code into its one layout

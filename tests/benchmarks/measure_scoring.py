@@ -4,8 +4,9 @@
 
 The images are all of the solar cells, copied into a folder, the model is the workspace's champion. In each repetition,
 in turn: the plain loop (plain_scoring.py), and ``score`` in every precision that passes the parity gate; then decoding
-alone and computing alone, with all cores each. Processes are new each time; their start is not counted, loading the
-model is. Memory: the peak of ``tailsight score`` over 5,000 and over 100,000 files. Writes results/scoring.json.
+alone and computing alone, with all cores each, the latter also by torch in 32 bits. Processes are new each time; their
+start is not counted, loading the model is. Memory: the peak of ``tailsight score`` over 5,000 and over 100,000 files.
+Writes results/scoring.json.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
     with open_registry(workspace) as registry:
         package = registry.package(registry.resolve("champion"))
     seconds: dict[str, list[float]] = {name: [] for name in ("plain", *precisions)}
-    alone: dict[str, list[float]] = {name: [] for name in ("decode", *precisions)}
+    alone: dict[str, list[float]] = {name: [] for name in ("decode", "torch", *precisions)}
     tables: dict[str, Path] = {}
     for repetition in range(arguments.repetitions):
         for name in seconds:
@@ -99,6 +100,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
             seconds[name].append(json.loads(run.stdout)["seconds"])
             print(repetition, name, round(seconds[name][-1], 2), file=sys.stderr)
         alone["decode"].append(decode_rate(images, workspace, cores))
+        alone["torch"].append(compute_rate(workspace, images, "fp32", cores, "torch"))
         for name in precisions:
             alone[name].append(compute_rate(workspace, images, name, cores))
         print(repetition, {name: round(rates[-1]) for name, rates in alone.items()}, file=sys.stderr)
@@ -115,6 +117,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
                 "times_plain": _spread(plain),
                 "of_what_decoding_and_computing_allow": _spread([rate * (1 / d + 1 / c) for rate, d, c in pairs]),
                 "computing_alone": _spread(alone[name]),
+                "times_torch_alone": _spread([c / t for c, t in zip(alone[name], alone["torch"], strict=True)]),
                 "same_decision_as_plain": _same(frames["plain"], frames[name]),
                 "same_decision_as_fp32": _same(frames["fp32"], frames[name]),
             }
@@ -122,6 +125,7 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
         "images": count,
         "repetitions": arguments.repetitions,
         "decoding_alone": _spread(alone["decode"]),
+        "torch_alone": _spread(alone["torch"]),
         "ways": found,
         "gates": gates,
         "machine": machine(),
@@ -155,9 +159,9 @@ def decode_rate(images: Path, workspace: Workspace, cores: int) -> float:
         return len(files) / (time.perf_counter() - began)
 
 
-def compute_rate(workspace: Workspace, images: Path, precision: str, cores: int) -> float:
+def compute_rate(workspace: Workspace, images: Path, precision: str, cores: int, runtime: str = "auto") -> float:
     """Images computed by all cores, per second, at the best batch size."""
-    model = scoring_model(workspace, "champion", precision=precision)
+    model = scoring_model(workspace, "champion", runtime, precision)
     rate = measured(model.open, model.sample(batch_files(str(images))), cores).images_per_second
     assert rate is not None
     return rate

@@ -5,7 +5,6 @@ python tests/benchmarks/write_results.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from compression_rows import compression
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
+from speed_tables import markdown_table, one_table, read, scoring, serving
 from training_tables import training_section
 
 from domain_models.label_curves import share_of_random
@@ -36,10 +36,11 @@ def main() -> None:
         _noise(),
         _triage(),
         _million(),
-        _scoring(),
-        _serving(),
+        one_table(RESULTS),
+        scoring(RESULTS),
+        serving(RESULTS),
         compression(RESULTS),
-        training_section(_read("training-speed.json")),
+        training_section(read(RESULTS, "training-speed.json")),
         _unlabelled(),
         _attention(),
     ):
@@ -63,7 +64,7 @@ def _accuracy() -> tuple[str, str, list[str]]:
             calibrated = f"{one['ece']:.3f} ({one['ece_of_a_calibrated_model_p95']:.3f})" if "ece" in one else ""
             spent = [f"{one[key]:.0f}" if key in one else "" for key in ("seconds", "epochs")]
             rows.append([name, str(found["seeds"]), method.replace("_", " "), *figures, calibrated, *spent])
-    lines = _table(columns, rows)
+    lines = markdown_table(columns, rows)
     for name, found in table["sets"].items():
         two = {
             method: one["two_class_accuracy"] for method, one in found["methods"].items() if "two_class_accuracy" in one
@@ -77,7 +78,7 @@ def _accuracy() -> tuple[str, str, list[str]]:
             "",
             "What others report, and by which protocol:",
             "",
-            *_table("set|figure|source|protocol", published),
+            *markdown_table("set|figure|source|protocol", published),
         ]
     return "Presets and methods against a plain fine-tune", "make bench-accuracy", lines
 
@@ -86,7 +87,7 @@ def _loop() -> tuple[str, str, list[str]]:
     columns = "set|preset|seed|test images|macro-F1|balanced accuracy|accuracy|ECE (of a calibrated model)"
     columns += "|automatic at the limit|train, min|all verbs, min|peak memory, MB"
     rows = []
-    for r in _read("loop-*.json"):
+    for r in read(RESULTS, "loop-*.json"):
         calibrated = r["ece_of_a_calibrated_model"]
         rows.append(
             [
@@ -103,7 +104,7 @@ def _loop() -> tuple[str, str, list[str]]:
             ]
         )
     command = "python tests/benchmarks/measure_loop.py SET --preset PRESET --seed N"
-    return "From images to a scored batch", command, _table(columns, rows)
+    return "From images to a scored batch", command, markdown_table(columns, rows)
 
 
 def _retrain() -> tuple[str, str, list[str]]:
@@ -135,7 +136,7 @@ def _retrain() -> tuple[str, str, list[str]]:
     return (
         "Incremental against full retraining, macro-F1 (the standard preset of 2026-11-20)",
         command,
-        _table(columns, rows) if rows else [],
+        markdown_table(columns, rows) if rows else [],
     )
 
 
@@ -143,14 +144,18 @@ def _selection() -> tuple[str, str, list[str]]:
     columns = "set|strategy|splits|images|labels for 95% of the full data's macro-F1|of random choice's"
     columns += "|the default's, of this strategy's|labels for 98%|of random choice's|the default's, of this strategy's"
     rows = []
-    for found in _read("selection-*.json"):
+    for found in read(RESULTS, "selection-*.json"):
         for strategy in dict.fromkeys(one["strategy"] for one in found["needed"]):
             cells = []
             for one in (one for one in found["needed"] if one["strategy"] == strategy):
                 share = _share(one["share_of_random"], one["share_ci"])
                 cells += [f"{one['labels']:.0f}", share, _default_against(one, found["needed"])]
             rows.append([found["set"], strategy.replace("_", " "), str(found["seeds"]), str(found["images"]), *cells])
-    lines = [*_table(columns, rows), "", "Geometric means over splits; brackets: 95% intervals over splits (Student)."]
+    lines = [
+        *markdown_table(columns, rows),
+        "",
+        "Geometric means over splits; brackets: 95% intervals over splits (Student).",
+    ]
     return "Labels that a strategy needs", "python tests/benchmarks/measure_selection.py SET", lines
 
 
@@ -172,12 +177,12 @@ def _share(value: float | None, interval: tuple[float, float] | None) -> str:
 def _noise() -> tuple[str, str, list[str]]:
     columns = "set|images|5% wrong labels|found by our order|by cleanlab's default call, same probabilities"
     rows = []
-    for found in _read("label-noise-*.json"):
+    for found in read(RESULTS, "label-noise-*.json"):
         for kind, said in (("uniform", "any other class"), ("pairs", "the class most confused with it")):
             shares = [f"{sum(found[kind][who]) / len(found[kind][who]):.3f}" for who in ("ours", "cleanlab")]
             rows.append([found["set"], str(found["images"]), said, *shares])
     title = "Wrong labels found among the first tenth of the images that are looked at"
-    return title, "python tests/benchmarks/measure_label_noise.py SET", _table(columns, rows)
+    return title, "python tests/benchmarks/measure_label_noise.py SET", markdown_table(columns, rows)
 
 
 def _triage() -> tuple[str, str, list[str]]:
@@ -195,15 +200,19 @@ def _triage() -> tuple[str, str, list[str]]:
             f"{found['share']:.3f}",
             "" if found["share_of_hindsight"] is None else f"{found['share_of_hindsight']:.2f}",
         ]
-        for found in _read("triage-*.json")
+        for found in read(RESULTS, "triage-*.json")
     ]
-    return "Triage: how often the limit holds", "python tests/benchmarks/measure_triage.py SET", _table(columns, rows)
+    return (
+        "Triage: how often the limit holds",
+        "python tests/benchmarks/measure_triage.py SET",
+        markdown_table(columns, rows),
+    )
 
 
 def _million() -> tuple[str, str, list[str]]:
     columns = "strategy|tasks|seconds|processor seconds|peak memory, MB"
     lines = []
-    for found in _read("million.json"):
+    for found in read(RESULTS, "million.json"):
         said = f"{found['images']:,} images, embeddings of {found['dimensions']:,} numbers as float16 in a file"
         lines = [f"{said}, {found['labelled']:,} images with a label, {found['classes']} classes.", ""]
         rows = [
@@ -216,81 +225,13 @@ def _million() -> tuple[str, str, list[str]]:
             ]
             for one in found["strategies"]
         ]
-        lines += [*([found["remark"], ""] if "remark" in found else []), *_table(columns, rows)]
+        lines += [*([found["remark"], ""] if "remark" in found else []), *markdown_table(columns, rows)]
     return "A review round from a million images", "python tests/benchmarks/measure_million.py", lines
-
-
-def _scoring() -> tuple[str, str, list[str]]:
-    lines: list[str] = []
-    for result in _read("scoring.json"):
-        columns = "way|images per second|times the plain loop|computing alone|of what decoding and computing allow"
-        columns += "|same decision as the plain loop|as 32 bits|size, of the fp32 graph|gate"
-        rows = []
-        for name, one in result["ways"].items():
-            if name == "plain":
-                rows.append(["plain loop", _middle(one["images_per_second"]), *[""] * 7])
-                continue
-            gate = result["gates"][name]
-            cells = [_middle(one["images_per_second"]), _middle(one["times_plain"], "{:.2f}")]
-            cells += [_middle(one["computing_alone"])]
-            cells += [_middle(one["of_what_decoding_and_computing_allow"], "{:.2f}")]
-            cells += [f"{one[key]:.2%}" for key in ("same_decision_as_plain", "same_decision_as_fp32")]
-            lost = f"{gate['agreement']:.1%} agree, macro-F1 {-gate['macro_f1_drop']:+.3f}"
-            rows.append([f"`score --precision {name}`", *cells, f"{gate['size_of_fp32']:.3f}", lost])
-        lines += _table(columns, rows)
-        refused = [f"{name}: {gate['refused']}" for name, gate in result["gates"].items() if "refused" in gate]
-        lines += ["", *refused, *([""] if refused else [])]
-        lines.append(
-            f"{result['images']:,} images, files in and Parquet out, {result['repetitions']} repetitions in turn:"
-            f" medians, smallest and largest. Decoding alone: {_middle(result['decoding_alone'])} images per second."
-        )
-        if "memory" in result:
-            peaks = [f"{float(peak):,.0f} MB for {int(count):,} files" for count, peak in result["memory"].items()]
-            lines.append(f"Peak memory: {', '.join(peaks)}.")
-        if "remark" in result:
-            lines.append(result["remark"])
-    return "Batch scoring against a plain loop", "python tests/benchmarks/measure_scoring.py", lines
-
-
-def _serving() -> tuple[str, str, list[str]]:
-    names = {
-        "fastapi_torch": "FastAPI, one forward of torch per request",
-        "fastapi_openvino": "FastAPI, one forward of OpenVINO per request",
-        "serve_unbatched": "`serve --max-batch 1`",
-        "serve": "`serve`",
-    }
-    lines: list[str] = []
-    for result in _read("serving.json"):
-        rows = []
-        for name, label in names.items():
-            found = result["servers"][name]
-            cells = [_middle(found[key]) for key in ("requests_per_second", "p50_ms", "p99_ms")]
-            ratio = "" if name == "serve" else _middle(result["ratios"][f"serve_over_{name}"], "{:.2f}")
-            spent = _middle(found["processor_ms_per_request"], "{:.1f}")
-            rows.append([label, *cells, spent, ratio])
-        columns = (
-            "server|requests per second|p50, ms|p99, ms|processor, ms per request|`serve` takes so many times as many"
-        )
-        lines += _table(columns, rows)
-        swap = result["swap"]
-        told = ", ".join(
-            f"{count:,} of version {version}" for version, count in sorted(swap["answers_by_version"].items())
-        )
-        lines += [
-            "",
-            f"{result['clients']} clients; medians of the rounds, and the smallest and the largest. The champion moved "
-            f"in the middle: {swap['answered']:,} requests, {swap['failures']} failed; answers: {told}.",
-        ]
-    return "Serving", "python tests/benchmarks/measure_serving.py", lines
-
-
-def _middle(spread: dict[str, float], form: str = "{:.0f}") -> str:
-    return "{} ({} to {})".format(*(form.format(spread[key]) for key in ("median", "min", "max")))
 
 
 def _attention() -> tuple[str, str, list[str]]:
     lines, seeds = [], 3
-    for found in _read("attention-*.json"):
+    for found in read(RESULTS, "attention-*.json"):
         seeds = len(found["seeds"])
         lines += [found["sentence"], ""]
         for which in ("without", "with"):
@@ -307,7 +248,7 @@ def _unlabelled() -> tuple[str, str, list[str]]:
     columns = "set|share of training groups with a label|method|seeds|macro-F1|minus plain, points, each seed"
     columns += "|balanced accuracy|accuracy|recall of the rarest third"
     rows = []
-    for found in _read("unlabelled-*.json"):
+    for found in read(RESULTS, "unlabelled-*.json"):
         runs = {(run["arm"], run["seed"]): run for run in found["runs"] if "error" not in run}
         for arm in dict.fromkeys(name for name, _ in runs):
             own = [run for (name, _), run in runs.items() if name == arm]
@@ -328,7 +269,7 @@ def _unlabelled() -> tuple[str, str, list[str]]:
                 means.pop("macro_f1"),
             ]
             rows.append([*said, ", ".join(against), *means.values()])
-    return "Images without a label", "python tests/benchmarks/measure_unlabelled.py SET", _table(columns, rows)
+    return "Images without a label", "python tests/benchmarks/measure_unlabelled.py SET", markdown_table(columns, rows)
 
 
 def _points(difference: dict[str, float]) -> str:
@@ -340,25 +281,14 @@ def _with_interval(result: dict[str, Any], key: str) -> str:
     return f"{result[key]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
-def _table(columns: str, rows: Cells) -> list[str]:
-    if not rows:
-        return []
-    head = columns.split("|")
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def _read(pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
-
-
 def _machines() -> list[str]:
     found = [
         r["machine"]
         for r in (
-            *_read("loop-*.json"),
-            *_read("retrain-*-split*.json"),
-            *_read("accuracy-*-seed*.json"),
-            *_read("attention-*.json"),
+            *read(RESULTS, "loop-*.json"),
+            *read(RESULTS, "retrain-*-split*.json"),
+            *read(RESULTS, "accuracy-*-seed*.json"),
+            *read(RESULTS, "attention-*.json"),
             *(
                 r
                 for kind in (
@@ -371,7 +301,7 @@ def _machines() -> list[str]:
                     "compression-*",
                     "training-speed",
                 )
-                for r in _read(f"{kind}.json")
+                for r in read(RESULTS, f"{kind}.json")
             ),
         )
     ]
