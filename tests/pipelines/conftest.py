@@ -18,6 +18,10 @@ from pipelines.steps.promote import PromoteRequest, promote
 from pipelines.steps.train import TrainRequest, train
 from tests.pipelines.commands import TINY_SETTINGS, make_images
 
+LARGE_MODEL = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", "cross_fit_folds=0")
+SMALL_MODEL = ("preprocessing.height=32", "preprocessing.width=32", "probe_views=1", "cross_fit_folds=0")
+REDUCED_MODEL = (*SMALL_MODEL, "preprocessing.reduced_from=[64,64]")
+
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that the first worker who wants it makes and all read; ``make`` is told where."""
@@ -108,3 +112,20 @@ def curated(curated_workspace: Path, tmp_path: Path) -> Path:
 def promoted(promoted_workspace: Path, tmp_path: Path) -> Path:
     """A copy of the promoted workspace that a test may change."""
     return Path(shutil.copytree(promoted_workspace, tmp_path / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def two_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
+    """Champion 1 on 64 px and model 2 on 32 px made of them; read only."""
+    large = with_champion(tmp_path_factory, "large", curated_workspace, LARGE_MODEL)
+
+    def make(folder: Path) -> None:
+        workspace = Workspace(Path(shutil.copytree(large, folder / "workspace")))
+        train(workspace, TrainRequest(preset="quick", overrides=REDUCED_MODEL))
+
+    return made_once(tmp_path_factory, "two", make) / "workspace"
+
+
+@pytest.fixture
+def two(two_workspace: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(two_workspace, tmp_path / "line"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -21,28 +20,7 @@ from pipelines.steps.models import list_models
 from pipelines.steps.registry import open_registry
 from pipelines.steps.train import TrainRequest, train
 from tests.pipelines.commands import TAILSIGHT, done, tailsight
-from tests.pipelines.conftest import made_once, with_champion
-
-LARGE = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", "cross_fit_folds=0")
-SMALL = ("preprocessing.height=32", "preprocessing.width=32", "probe_views=1", "cross_fit_folds=0")
-REDUCED = (*SMALL, "preprocessing.reduced_from=[64,64]")
-
-
-@pytest.fixture(scope="session")
-def two_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
-    """Champion 1 on 64 px and model 2 on 32 px made of them; read only."""
-    large = with_champion(tmp_path_factory, "large", curated_workspace, LARGE)
-
-    def make(folder: Path) -> None:
-        workspace = Workspace(Path(shutil.copytree(large, folder / "workspace")))
-        train(workspace, TrainRequest(preset="quick", overrides=REDUCED))
-
-    return made_once(tmp_path_factory, "two", make) / "workspace"
-
-
-@pytest.fixture
-def two(two_workspace: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(two_workspace, tmp_path / "line"))
+from tests.pipelines.conftest import SMALL_MODEL
 
 
 @pytest.mark.slow
@@ -97,7 +75,7 @@ def test_a_cascade_decides_on_each_image_as_one_of_its_models(two: Path, new_ima
 
 def test_models_that_cannot_be_one_cascade_are_refused_in_words(two: Path) -> None:
     workspace = Workspace(two)
-    train(workspace, TrainRequest(preset="quick", overrides=SMALL))
+    train(workspace, TrainRequest(preset="quick", overrides=SMALL_MODEL))
     answer = tailsight(two, "cascade", "--first", "3")
     assert answer.code == 2
     assert "--set preprocessing.reduced_from=[64,64]" in answer.stderr
