@@ -56,7 +56,14 @@ class Population:
         return (float(self.wrong[automatic].mean()) if automatic.any() else 0.0), float(automatic.mean())
 
 
-@pytest.mark.parametrize(("overconfidence", "share_at_least"), [(0.6, 0.1), (1.0, 0.15), (1.8, 0.01)])
+@pytest.mark.parametrize(
+    ("overconfidence", "share_at_least"),
+    [
+        (0.6, 0.1),
+        pytest.param(1.0, 0.15, marks=pytest.mark.slow),
+        (1.8, 0.01),
+    ],
+)
 def test_the_limit_holds_in_95_of_100_worlds(overconfidence: float, share_at_least: float) -> None:
     rng = np.random.default_rng(1)
     population = Population(*world(rng, 60_000, overconfidence=overconfidence))

@@ -72,6 +72,7 @@ def _blobs(workspace: Workspace) -> tuple[Blobs, pd.DataFrame]:
         return Blobs(registered_roots(ledger)), images_frame(ledger)
 
 
+@pytest.mark.slow
 def test_class_folders_on_storage_become_a_model_as_those_on_disk_do(
     storage: StorageServer, fresh: Workspace, image_folder: Path, tmp_path: Path
 ) -> None:

@@ -6,11 +6,14 @@ import gzip
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.pipelines.commands import TINY, done, tailsight
 
 ONE_EPOCH = (*TINY, "--set", "epochs=1", "--set", "backbone=test_resnet", "--set", "weights=none")
 
 
+@pytest.mark.slow
 def test_a_profiled_training_says_where_the_time_went_and_is_the_training_that_it_is_without(curated: Path) -> None:
     told = tailsight(curated, "train", *ONE_EPOCH, "--profile-run")
     assert told.code == 0, told.stderr
