@@ -36,26 +36,33 @@ def textures(count: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2)
 
 
+def log_probabilities(logits: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return torch.from_numpy(logits).log_softmax(dim=1).numpy()
+
+
 def test_training_brings_the_logits_nearer_and_leaves_the_network_alone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_network(ARCHITECTURE, "none").eval()
     torch.nn.init.normal_(network.classifier.weight, std=0.2)
     count = 128
     names = tuple(f"image {number}" for number in range(count))
-    rows = ImageRows(textures(count, 1), np.arange(count))
-    images = LabelledImages(rows, np.zeros(count, dtype=np.int64), names, names, np.ones(count))
+    pictures = textures(count, 1)
+    pictures[:4] = 122 + pictures[:4] // 20  # ranges measured on these cut off what the others show
+    images = LabelledImages(
+        ImageRows(pictures, np.arange(count)), np.zeros(count, dtype=np.int64), names, names, np.ones(count)
+    )
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pixels = textures(64, 2)
-    expected = predict_logits(network, pixels, SPEC)
+    expected = log_probabilities(predict_logits(network, pixels, SPEC))
     errors = {}
     for epochs in (0, 8):
         folder = tmp_path / str(epochs)
         folder.mkdir()
-        training = QuantizationTraining(epochs=epochs, learning_rate=1e-3)
+        training = QuantizationTraining(epochs=epochs, learning_rate=1e-3, batch_size=16)
         write_trained_int8(network, CARD, images, np.arange(4), training, folder)
         item = Computable(Runtime.OPENVINO, folder / OPENVINO_NAME, Precision.INT8, exported=True)
-        got = open_computable(item, CARD, Threads(1, 1))(pixels)
-        errors[epochs] = float(np.sqrt(((got - expected) ** 2).mean()) / expected.std())
-    assert errors[8] < 0.8 * errors[0]
+        got = log_probabilities(open_computable(item, CARD, Threads(1, 1))(pixels))
+        errors[epochs] = float(np.sqrt(((got - expected) ** 2).mean()))
+    assert errors[8] < 0.7 * errors[0], errors
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
