@@ -136,6 +136,7 @@ class ExportConfig(dg.Config):
     calibration_count: int = 300
     agreement: float | None = None
     seed: int = 0
+    training_epochs: int = 3
 
 
 class CascadeConfig(dg.Config):

@@ -90,6 +90,7 @@ def test_bf16_weights_are_those_that_torch_rounds_to(graph: tuple[torch.nn.Modul
         np.testing.assert_array_equal(np.frombuffer(stored[name].raw_data, dtype=np.int16), expected)
 
 
+@pytest.mark.slow
 def test_quantizers_say_nothing_on_the_terminal(
     graph: tuple[torch.nn.Module, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,6 +185,7 @@ def test_an_artefact_whose_files_changed_scores_nothing(line: Workspace, tmp_pat
         scored(line, new_images, tmp_path / "a.parquet")
 
 
+@pytest.mark.slow
 def test_an_artefact_exported_anew_is_scored_anew(line: Workspace, tmp_path: Path, new_images: Path) -> None:
     keys: list[str] = []
     take: Callable[[], None] = lambda: keys.append(scoring_model(line, "champion").key)  # noqa: E731
