@@ -52,7 +52,8 @@ def _asked_of_scoring(results: Path) -> Cells:
 def _asked_of_compression(results: Path) -> Cells:
     rows: Cells = []
     for one in read(results, "compression-*.json"):
-        what = f"{one['set']}: chosen by `compress`, times a `best` champion; macro-F1 lost on test, points"
+        champion = f"a champion of preset `best` with {one['champion']['epochs']} epochs"
+        what = f"{one['set']}: chosen by `compress`, times {champion}; macro-F1 lost on test, points"
         if not one["chosen"]:
             rows.append(_row(what, "at least 3; at most 1", one["sentence"], False))
             continue
