@@ -161,18 +161,32 @@ def _openvino_int8(source: Source, folder: Path) -> None:
         quantized: Any = nncf.quantize(
             graph,
             nncf.Dataset(list(source.calibration), lambda image: {GRAPH_INPUT: image[None]}),
-            preset=nncf.QuantizationPreset.MIXED,  # activations of these networks are not symmetric around zero
-            subset_size=len(source.calibration),
             fast_bias_correction=False,
-            # A defect is what is out of the ordinary: whole ranges, not those without outliers.
-            advanced_parameters=nncf.quantization.advanced_parameters.AdvancedQuantizationParameters(
-                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
-            ),
-            # Most of the changed decisions come from the first layer and from the last, which are small. Of the last
-            # one the runtime makes more than the rounding that was measured.
-            ignored_scope=nncf.IgnoredScope(names=[first.get_friendly_name(), last.get_friendly_name()]),
+            **int8_settings(len(source.calibration), [first.get_friendly_name(), last.get_friendly_name()]),
         )
     save_int8(quantized, folder)
+
+
+def int8_settings(images: int, first_and_last: list[str]) -> dict[str, Any]:
+    """How NNCF quantizes, whether a graph as it is or a network that is trained further.
+
+    Args:
+        images: how many show the ranges.
+        first_and_last: names of the first convolution and of the last linear layer. Most of the changed decisions come
+            from these two, which are small, so they stay in floats. Of the last one the runtime makes more than the
+            rounding that was measured.
+    """
+    nncf = load_nncf()
+    # A defect is what is out of the ordinary: whole ranges, not those without outliers.
+    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    return {
+        "preset": nncf.QuantizationPreset.MIXED,  # activations of these networks are not symmetric around zero
+        "subset_size": images,
+        "advanced_parameters": nncf.quantization.advanced_parameters.AdvancedQuantizationParameters(
+            activations_range_estimator_params=ranges
+        ),
+        "ignored_scope": nncf.IgnoredScope(names=first_and_last),
+    }
 
 
 def save_int8(graph: Any, folder: Path) -> None:

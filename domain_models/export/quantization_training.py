@@ -23,7 +23,7 @@ from data_contracts.input_settings import AugmentationSettings
 from data_contracts.progress import SILENT, Progress
 from domain_models.augmentation import augmented, build_policy
 from domain_models.backbones import Classifier
-from domain_models.export.converters import save_int8
+from domain_models.export.converters import int8_settings, save_int8
 from domain_models.graph import PixelsToLogits, write_unchecked_graph
 from domain_models.model_package import ONNX_FILE, ModelCard
 from domain_models.openvino_toolkit import first_and_last, graph_of_rounding, load_nncf, quiet
@@ -80,22 +80,16 @@ def write_trained_int8(
 
 
 def _quantized(whole: nn.Module, images: NDArray[np.uint8]) -> nn.Module:
-    """A copy that rounds; ranges and exceptions as without training, see ``converters``."""
+    """A copy that rounds."""
     nncf = load_nncf()
     examples = [torch.from_numpy(np.ascontiguousarray(image[None])) for image in images]
-    parameters = nncf.quantization.advanced_parameters.AdvancedQuantizationParameters(
-        activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
-    )
     try:
         with quiet():
             found: nn.Module = nncf.quantize(
                 whole,
                 nncf.Dataset(examples),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(images),
-                fast_bias_correction=True,
-                advanced_parameters=parameters,
-                ignored_scope=nncf.IgnoredScope(names=first_and_last(whole, examples[0])),
+                fast_bias_correction=True,  # the quick way: training corrects more than bias
+                **int8_settings(len(images), first_and_last(whole, examples[0])),
             )
     except Exception as error:  # the toolkit raises its own kinds, a missing compiler among them
         raise Refused(
