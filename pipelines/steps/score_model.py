@@ -29,7 +29,7 @@ from pipelines.steps.score_recipe import ModelRecipe
 
 AUTO = "auto"
 
-FEW_FILES = 2000
+FEW_FILES = 10_000
 """Under so many files, measuring the best batch size would take longer than it saves."""
 
 

@@ -4,9 +4,9 @@
 
 The images are all of the solar cells, copied into a folder, the model is the workspace's champion. In each repetition,
 in turn: the plain loop (plain_scoring.py), and ``score`` in every precision that passes the parity gate; then decoding
-alone and computing alone, with all cores each, the latter also by torch in 32 bits. Processes are new each time; their
-start is not counted, loading the model is. Memory: the peak of ``tailsight score`` over 5,000 and over 100,000 files.
-Writes results/scoring.json.
+alone and computing alone, of all the images, with all cores each, the latter also by torch in 32 bits in the batches
+that suit it best. Processes are new each time; their start and what they import is not counted, loading the model is.
+Memory: the peak of ``tailsight score`` over 5,000 and over 100,000 files. Writes results/scoring.json.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from machine import machine
+from numpy.typing import NDArray
 
 from data_contracts.errors import Refused
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
-from domain_models.throughput import measured
+from domain_models.compute import Threads
+from domain_models.throughput import measured, usual
+from domain_models.tracking.quiet_mlflow import load_mlflow
 from pipelines.demo_images import installed_images
 from pipelines.steps.export import ExportRequest, export
 from pipelines.steps.registry import open_registry
@@ -99,10 +103,11 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
             run = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE)
             seconds[name].append(json.loads(run.stdout)["seconds"])
             print(repetition, name, round(seconds[name][-1], 2), file=sys.stderr)
-        alone["decode"].append(decode_rate(images, workspace, cores))
-        alone["torch"].append(compute_rate(workspace, images, "fp32", cores, "torch"))
+        rate, pixels = decoded_alone(images, workspace, cores)
+        alone["decode"].append(rate)
+        alone["torch"].append(computed_alone(workspace, pixels, "fp32", cores, "torch"))
         for name in precisions:
-            alone[name].append(compute_rate(workspace, images, name, cores))
+            alone[name].append(computed_alone(workspace, pixels, name, cores))
         print(repetition, {name: round(rates[-1]) for name, rates in alone.items()}, file=sys.stderr)
     frames = {name: pd.read_parquet(path).sort_values("path") for name, path in tables.items()}
     count = len(frames["plain"])
@@ -139,32 +144,43 @@ def run(workspace: Workspace, place: Path, arguments: argparse.Namespace) -> dic
 
 
 def scored_here(workspace: Workspace, precision: str, folder: str, out: str) -> dict[str, float]:
-    """One scoring in this process; what is imported at its start is imported before."""
+    """One scoring in this process; what it imports is imported before, as the plain loop's imports are."""
     import domain_models.openvino_toolkit
     import pipelines.steps.ingest_discovery  # noqa: F401
 
     domain_models.openvino_toolkit.load_openvino()
+    load_mlflow()
     began = time.perf_counter()
     score(workspace, ScoreRequest(images=folder, out=Path(out), precision=precision))
     return {"seconds": time.perf_counter() - began}
 
 
-def decode_rate(images: Path, workspace: Workspace, cores: int) -> float:
-    """Files read, hashed, decoded and prepared by all cores, per second."""
+def decoded_alone(images: Path, workspace: Workspace, cores: int) -> tuple[float, NDArray[np.uint8]]:
+    """Files read, hashed, decoded and prepared by all cores, per second; and their pixels, uint8 [n, H, W, C]."""
     spec = scoring_model(workspace, "champion").card.preprocessing
     files = batch_files(str(images))
     with ThreadPoolExecutor(cores) as pool:
         began = time.perf_counter()
-        list(pool.map(lambda file: prepare_one(file, spec).error, files))
-        return len(files) / (time.perf_counter() - began)
+        pixels = [one.pixels for one in pool.map(lambda file: prepare_one(file, spec), files)]
+        seconds = time.perf_counter() - began
+    return len(files) / seconds, np.stack([one for one in pixels if one is not None])
 
 
-def compute_rate(workspace: Workspace, images: Path, precision: str, cores: int, runtime: str = "auto") -> float:
-    """Images computed by all cores, per second, at the best batch size."""
+def computed_alone(
+    workspace: Workspace, pixels: NDArray[np.uint8], precision: str, cores: int, runtime: str = "auto"
+) -> float:
+    """Images computed by all cores, per second; torch in its best batches, others in those that ``score`` takes."""
     model = scoring_model(workspace, "champion", runtime, precision)
-    rate = measured(model.open, model.sample(batch_files(str(images))), cores).images_per_second
-    assert rate is not None
-    return rate
+    setting = usual(model.computable.runtime, cores)
+    if runtime == "torch":
+        setting = measured(model.open, pixels[:: len(pixels) // 64], cores)
+    compute = model.open(Threads(cores, setting.at_once))
+    batches = [pixels[start : start + setting.batch] for start in range(0, len(pixels), setting.batch)]
+    with ThreadPoolExecutor(setting.at_once) as pool:
+        list(pool.map(compute, batches[: 2 * setting.at_once]))  # the first calls prepare memory
+        began = time.perf_counter()
+        list(pool.map(compute, batches))
+        return len(pixels) / (time.perf_counter() - began)
 
 
 def peak(workspace: Workspace, images: Path, place: Path, count: int) -> float:
