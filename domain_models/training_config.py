@@ -70,8 +70,8 @@ class SecondStageKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """Number format of forward and backward. ``auto`` is bf16 on a GPU and fp32 elsewhere: on processors bf16 slows
-    the depthwise convolutions of mobile networks."""
+    """Number format of forward and backward. ``auto`` is bf16 on a GPU; on a processor, whichever is measured to be
+    faster there in a training long enough to gain from it (:mod:`~domain_models.training_format`), else fp32."""
 
     AUTO = "auto"
     FP32 = "fp32"

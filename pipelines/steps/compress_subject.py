@@ -30,7 +30,7 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.learning_data import learning_data, with_sources
 from pipelines.steps.registry import open_registry
 from pipelines.steps.retrain_changes import meanings
-from pipelines.steps.train import TrainRequest, plan, run_key
+from pipelines.steps.train import TrainRequest, plan, run_key, with_number_format
 
 FORMAT = 1
 """Rises when the same champion would be compressed in another way."""
@@ -135,6 +135,7 @@ class Subject:
             BadInput: the settings do not go together, or weights cannot be had.
         """
         config, sources = with_sources(self.workspace, self.dataset, self.manifest, config)
+        config, format_choices = with_number_format(self.workspace, self.manifest, config, progress)
         key = run_key(self.dataset, config)
         folder = self.workspace.runs / key
         package = folder / "package"
@@ -150,7 +151,7 @@ class Subject:
                     trained,
                     folder,
                     preset=PRESET,
-                    choices=[sentence, *sources],
+                    choices=[sentence, *sources, *format_choices],
                     parents=(self.version,),
                     progress=progress,
                 )

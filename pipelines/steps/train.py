@@ -29,6 +29,7 @@ from domain_models.run_profile import RunProfile
 from domain_models.team import ALONE, Team
 from domain_models.training import train as train_network
 from domain_models.training_config import LossKind, TrainingConfig, with_overrides
+from domain_models.training_format import in_fastest_format
 from pipelines.steps.candidate import (
     CandidateReport,
     name_candidate,
@@ -97,14 +98,16 @@ def _trained(
     if processes > 1 and request.preset == Preset.AUTO.value:
         raise BadInput("Preset auto tries settings in one process.", remedy="Train with --processes 1.")
     refuse_unsuitable(config, _training_images(manifest), processes)
-    key = run_key(dataset, config)
     if request.preset == Preset.AUTO.value:
         from pipelines.steps.preset_search import searched
 
+        key = run_key(dataset, config)
         with workspace.lock(f"search-{key}"):
             found = searched(workspace, dataset, manifest, config, key, request.minutes, request.overrides, progress)
         config, choices = found.config, [*choices, *found.sentences]
-        key = run_key(dataset, config)
+    config, format_choices = with_number_format(workspace, manifest, config, progress)
+    choices = [*choices, *format_choices]
+    key = run_key(dataset, config)
     profile = RunProfile(workspace.runs / key / "profile.json.gz") if request.profile_run else None
     with workspace.lock(f"train-{key}"):
         known = registered_version(workspace, key)
@@ -181,6 +184,19 @@ def with_levels(config: TrainingConfig, taxonomy: Taxonomy, profile: Profile) ->
             remedy="Set `pass_class`, or `parent` of the classes, in the profile; or take another loss.",
         )
     return config.model_copy(update={"levels": levels})
+
+
+def with_number_format(
+    workspace: Workspace, manifest: pd.DataFrame, config: TrainingConfig, progress: Progress = SILENT
+) -> tuple[TrainingConfig, list[str]]:
+    """The configuration with the number format that is faster here, and what that says.
+
+    It is measured once for a network on this machine, and only where it decides: see
+    :func:`~domain_models.training_format.in_fastest_format`.
+    """
+    classes, folder = int(manifest["class_index"].max()) + 1, workspace.cache / "training-format"
+    found, sentence = in_fastest_format(config, classes, _training_images(manifest), folder, progress)
+    return found, [] if sentence is None else [sentence]
 
 
 def compute_device() -> str:

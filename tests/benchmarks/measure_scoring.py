@@ -173,7 +173,7 @@ def computed_alone(
     model = scoring_model(workspace, "champion", runtime, precision)
     setting = usual(model.computable.runtime, cores)
     if runtime == "torch":
-        setting = measured(model.open, pixels[:: len(pixels) // 64], cores)
+        setting = measured(model.open, pixels[:: len(pixels) // 64], cores, batches=(8, 32, 64))
     compute = model.open(Threads(cores, setting.at_once))
     batches = [pixels[start : start + setting.batch] for start in range(0, len(pixels), setting.batch)]
     with ThreadPoolExecutor(setting.at_once) as pool:
