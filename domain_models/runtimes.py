@@ -1,4 +1,4 @@
-"""What computes a packaged model: torch, ONNX Runtime or OpenVINO behind one function from pixels to logits."""
+"""What computes a model: torch, ONNX Runtime, OpenVINO or LiteRT behind one function from pixels to logits."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ from domain_models.second_look import SecondLook, looking_twice
 
 
 class Runtime(StrEnum):
-    """``auto`` takes torch where there is a GPU, else OpenVINO or ONNX Runtime where the package has a graph."""
+    """``auto`` takes torch where there is a GPU, else OpenVINO or ONNX Runtime where the package has a graph.
+
+    LiteRT computes what was exported for it, and no package.
+    """
 
     AUTO = "auto"
     TORCH = "torch"
     ONNX = "onnx"
     OPENVINO = "openvino"
+    LITERT = "litert"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def resolve_runtime(name: str, package: Path) -> Runtime:
             return Runtime.TORCH
         # On a CPU it computes small convolutional networks several times faster than the others.
         return Runtime.OPENVINO if find_spec("openvino") else Runtime.ONNX
-    if runtime is not Runtime.TORCH and not has_graph:
+    if runtime not in (Runtime.TORCH, Runtime.LITERT) and not has_graph:
         raise BadInput(
             f"This model has no {ONNX_FILE}, so --runtime {runtime.value} cannot compute it.",
             remedy="Use --runtime torch.",
@@ -215,8 +219,15 @@ def _torch(item: Computable, card: ModelCard, threads: Threads | None) -> Comput
     return looking_twice(compute, open_torch(item.source, card, Precision.FP32, threads), card, item.second_look)
 
 
+def _litert(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:  # noqa: ARG001  # as the others
+    from domain_models.litert_compute import open_litert
+
+    return open_litert(item.source, threads)
+
+
 _OPENERS: dict[Runtime, Callable[[Computable, ModelCard, Threads | None], Compute]] = {
     Runtime.TORCH: _torch,
     Runtime.ONNX: _onnx,
     Runtime.OPENVINO: _openvino,
+    Runtime.LITERT: _litert,
 }

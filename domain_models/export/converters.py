@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain_models.backbones import Classifier
-from domain_models.export.kinds import ONNX_NAME, OPENVINO_NAME, ExportFormat, Precision
+from domain_models.export.kinds import LITERT_NAME, ONNX_NAME, OPENVINO_NAME, ExportFormat, Precision
+from domain_models.export.litert_conversion import write_litert
 from domain_models.graph import GRAPH_INPUT
 from domain_models.model_package import ModelCard, save_package
 from domain_models.openvino_toolkit import folded_graph, load_nncf, load_openvino, quiet
@@ -152,6 +153,13 @@ def _openvino_half(source: Source, folder: Path) -> None:
     _openvino(source, folder, half=True)
 
 
+def _litert(precision: Precision) -> Callable[[Source, Path], None]:
+    def write(source: Source, folder: Path) -> None:
+        write_litert(source.network, source.card, precision, source.calibration, folder / LITERT_NAME)
+
+    return write
+
+
 def _openvino_int8(source: Source, folder: Path) -> None:
     nncf, graph = load_nncf(), folded_graph(str(source.graph))
     nodes = graph.get_ordered_ops()
@@ -230,6 +238,20 @@ CONVERTERS: dict[tuple[ExportFormat, Precision], Converter] = {
     ),
     (ExportFormat.OPENVINO, Precision.INT8): Converter(
         _openvino_int8, "weights (per channel) and activations in 8-bit integers, by NNCF; the rest in 32-bit floats"
+    ),
+    (ExportFormat.LITERT, Precision.FP32): Converter(
+        _litert(Precision.FP32), "weights and arithmetic in 32-bit floats"
+    ),
+    (ExportFormat.LITERT, Precision.FP16): Converter(
+        _litert(Precision.FP16), "weights in 16-bit floats; arithmetic in 32-bit floats"
+    ),
+    (ExportFormat.LITERT, Precision.INT8): Converter(
+        _litert(Precision.INT8),
+        "weights (per channel) and activations in 8-bit integers, by LiteRT's quantizer; the last layer in floats",
+    ),
+    (ExportFormat.LITERT, Precision.INT8_DYNAMIC): Converter(
+        _litert(Precision.INT8_DYNAMIC),
+        "weights (per channel) in 8-bit integers, activations quantized image by image, by LiteRT's quantizer",
     ),
 }
 """Every artefact that can be written."""

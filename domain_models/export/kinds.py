@@ -37,15 +37,18 @@ POSSIBLE: dict[ExportFormat, tuple[Precision, ...]] = {
     ExportFormat.ONNX: tuple(Precision),
     ExportFormat.TORCH: (Precision.BF16, Precision.FP16),  # in 32 bits it is the package itself
     ExportFormat.OPENVINO: (Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8),
+    ExportFormat.LITERT: (Precision.FP32, Precision.FP16, Precision.INT8, Precision.INT8_DYNAMIC),
 }
 """What can be written and held to the gate here."""
 
 _ELSEWHERE = {
     ExportFormat.TENSORRT: ("tensorrt", "TensorRT compiles for one NVIDIA GPU, on the machine that has it"),
-    ExportFormat.LITERT: ("litert_torch", "LiteRT is converted from torch by a toolkit of its own"),
     ExportFormat.COREML: ("coremltools", "Core ML models compute on Apple machines only"),
 }
-"""Formats that need a toolkit which is not part of the installation: its module, and why it is not."""
+"""Formats that can be computed on other machines only: the module of their toolkit, and which machines."""
+
+_LITERT_TOOLKIT = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
+"""What writes a LiteRT graph, makes it smaller and computes it; no part of the installation."""
 
 
 def check_kind(format_name: str, precision_name: str) -> tuple[ExportFormat, Precision]:
@@ -67,6 +70,13 @@ def check_kind(format_name: str, precision_name: str) -> tuple[ExportFormat, Pre
             cause = "An artefact leaves only after it was run against the network, and this release cannot run it."
             remedy = f"Export --format onnx, which passes the gate here, and compile {ONNX_NAME} with {module} there."
         raise BadInput(f"{kind.value} cannot be exported here.", cause=cause, remedy=remedy)
+    if kind is ExportFormat.LITERT and (missing := [name for name in _LITERT_TOOLKIT if find_spec(name) is None]):
+        raise BadInput(
+            "litert cannot be exported here.",
+            cause=f"LiteRT graphs are written by a toolkit of its own; missing: {', '.join(missing)}.",
+            remedy="Install it with `pip install --no-deps -r deploy/litert-toolkit.txt` (that file says why), or take"
+            " --format openvino or onnx.",
+        )
     try:
         precision = Precision(precision_name)
     except ValueError:
@@ -83,5 +93,13 @@ ONNX_NAME = "model.onnx"
 OPENVINO_NAME = "model.xml"
 """The graph's file in an OpenVINO artefact; ``model.bin`` beside it holds the weights."""
 
-GRAPH_FILE = {ExportFormat.ONNX: ONNX_NAME, ExportFormat.OPENVINO: OPENVINO_NAME, ExportFormat.TORCH: ""}
+LITERT_NAME = "model.tflite"
+"""The graph's file in a LiteRT artefact."""
+
+GRAPH_FILE = {
+    ExportFormat.ONNX: ONNX_NAME,
+    ExportFormat.OPENVINO: OPENVINO_NAME,
+    ExportFormat.TORCH: "",
+    ExportFormat.LITERT: LITERT_NAME,
+}
 """The file that a runtime opens; torch opens the folder."""

@@ -18,7 +18,7 @@ def score(
     model: Annotated[
         str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model.")
     ] = "champion",
-    runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino", help="What computes.")] = "auto",
+    runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino|litert", help="What computes.")] = "auto",
     precision: Annotated[
         str, typer.Option(metavar="auto|fp32|bf16|int8|…", help="auto: what was exported last for OpenVINO, else fp32.")
     ] = "auto",

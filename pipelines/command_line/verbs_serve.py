@@ -23,7 +23,7 @@ def serve(
     model: Annotated[
         str, typer.Option("--model", metavar="champion|candidate|VERSION", help="Which model; an alias is followed.")
     ] = "champion",
-    runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino", help="What computes.")] = "auto",
+    runtime: Annotated[str, typer.Option(metavar="auto|torch|onnx|openvino|litert", help="What computes.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that compute.")] = 1,
     max_batch: Annotated[int, typer.Option(min=1, max=1024, help="Images computed at once.")] = 32,
     batch_wait_ms: Annotated[

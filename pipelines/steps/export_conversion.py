@@ -19,7 +19,7 @@ from domain_models.export.converters import CONVERTERS, Source
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision
 from domain_models.export.parity import LIMITS, ParityLimits
 from domain_models.export.quantization_training import QuantizationTraining, write_trained_int8
-from domain_models.graph import write_graph
+from domain_models.graph import GRAPH_INPUT, write_graph
 from domain_models.inference import predict_logits
 from domain_models.model_package import ONNX_FILE, ModelCard
 from domain_models.runtimes import Computable, Runtime
@@ -27,7 +27,13 @@ from domain_models.throughput import processor_name
 from domain_models.training_data import TrainingData
 from pipelines.steps.export_gate import Gate
 
-_TOOLS = ("torch", "onnx", "onnxruntime", "openvino", "nncf")
+_TOOLS = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-quantizer", "ai-edge-litert")
+
+ALONE = {
+    "input": f"{GRAPH_INPUT}: uint8 [1, height, width, channels], as the preprocessing below leaves an image",
+    "output": "float32 [1, classes], before the calibration below",
+}
+"""What a graph takes and gives that computes one image at a time."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def convert(
             path.unlink()
         write_trained_int8(network, card, data.train, calibration, training, folder, progress)
         parity, look = gate.hold(item, progress)
-    return Manifest(
+    manifest = Manifest(
         format=kind,
         precision=precision,
         arithmetic=arithmetic,
@@ -132,6 +138,7 @@ def convert(
         machine=processor_name(),
         parity=parity,
     )
+    return manifest.model_copy(update=ALONE) if kind is ExportFormat.LITERT else manifest
 
 
 def _tools() -> dict[str, str]:

@@ -144,13 +144,14 @@ def _chosen(
     if fitting and asked:
         folder, manifest = max(fitting, key=lambda item: item[1].created_at)
         return manifest.computable(folder), manifest
-    if wanted in (None, Precision.FP32):
+    if wanted in (None, Precision.FP32) and runtime is not Runtime.LITERT:
         return packaged(runtime, package), None
     known = ", ".join(sorted(f"{one.format.value} {one.precision.value}" for _, one in artefacts)) or "none"
+    numbers = wanted or Precision.FP32
     raise BadInput(
-        f"This model version has no {runtime.value} artefact in {wanted}.",
+        f"This model version has no {runtime.value} artefact{'' if wanted is None else f' in {wanted}'}.",
         cause=f"Exported so far: {known}.",
-        remedy=f"Run `tailsight export --format {runtime.value} --precision {wanted}` first.",
+        remedy=f"Run `tailsight export --format {runtime.value} --precision {numbers}` first.",
     )
 
 

@@ -19,6 +19,7 @@ from domain_models.architecture import Architecture
 from domain_models.backbones import build_network
 from domain_models.bundled_weights import BUNDLED_PACKAGES
 from domain_models.compute import Threads
+from domain_models.export import kinds
 from domain_models.export.converters import CONVERTERS, Source
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision, check_kind
 from domain_models.graph import GRAPH_INPUT, NORMALISED_INPUT, write_graph
@@ -48,6 +49,9 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Pa
     return network, path
 
 
+INSTALLED = sorted(pair for pair in CONVERTERS if pair[0] is not ExportFormat.LITERT)
+"""LiteRT's toolkit is no part of the installation: tests/domain_models/test_litert.py."""
+
 # root mean square difference of logits, as a share of their spread
 WITHIN = {Precision.FP32: 1e-5, Precision.FP16: 0.03, Precision.BF16: 0.25, Precision.INT8: 0.25}
 SMALLER = {Precision.FP16: 0.57, Precision.INT8: 0.31, Precision.INT8_DYNAMIC: 0.31}
@@ -58,7 +62,7 @@ def runtime_of_8_bits_that_does_not_follow(kind: ExportFormat, precision: Precis
     return kind is ExportFormat.ONNX and precision in (Precision.INT8, Precision.INT8_DYNAMIC)
 
 
-@pytest.mark.parametrize(("kind", "precision"), sorted(CONVERTERS), ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "precision"), INSTALLED, ids=lambda value: str(value))
 def test_an_artefact_takes_stored_pixels_and_gives_the_networks_logits(
     graph: tuple[torch.nn.Module, Path], tmp_path: Path, kind: ExportFormat, precision: Precision
 ) -> None:
@@ -198,10 +202,19 @@ def test_the_graph_normalises_as_training_does(graph: tuple[torch.nn.Module, Pat
         ("openvino", "int8-dynamic", "openvino has no int8-dynamic"),
         ("tflite", "fp32", "There is no format 'tflite'"),
         ("tensorrt", "fp16", "tensorrt cannot be exported here"),
-        ("litert", "int8", "litert cannot be exported here"),
         ("coreml", "fp16", "coreml cannot be exported here"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_words(kind: str, precision: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         check_kind(kind, precision)
+
+
+def test_litert_without_its_toolkit_is_refused_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "find_spec", lambda name: None if name == "litert_torch" else object())
+    with pytest.raises(BadInput, match="litert cannot be exported here") as error:
+        check_kind("litert", "int8")
+    assert "missing: litert_torch." in str(error.value)
+    assert "deploy/litert-toolkit.txt" in str(error.value)
+    monkeypatch.setattr(kinds, "find_spec", lambda _: object())
+    assert check_kind("litert", "int8") == (ExportFormat.LITERT, Precision.INT8)
