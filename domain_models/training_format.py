@@ -29,7 +29,7 @@ WORTH = 1.1
 FEWEST_STEPS = 400
 """A shorter training in 32-bit floats is over before measuring would have paid."""
 
-ROUNDS = 3
+ROUNDS = 5
 """Steps timed in each format, in turn, after one that prepares memory; the fastest of each counts."""
 
 
