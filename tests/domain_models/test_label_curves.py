@@ -57,6 +57,7 @@ def test_a_curve_ends_where_all_labels_are_known_whatever_the_strategy(
     assert pool.labels.max() == -1
 
 
+@pytest.mark.slow
 def test_where_rare_classes_lie_apart_the_mix_needs_fewer_labels_than_chance() -> None:
     shares = (0.6, 0.37, 0.015, 0.015)
 

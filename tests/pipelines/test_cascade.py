@@ -73,6 +73,7 @@ def test_a_cascade_decides_on_each_image_as_one_of_its_models(two: Path, new_ima
     assert by_first.any()
 
 
+@pytest.mark.slow
 def test_models_that_cannot_be_one_cascade_are_refused_in_words(two: Path) -> None:
     workspace = Workspace(two)
     train(workspace, TrainRequest(preset="quick", overrides=SMALL_MODEL))
