@@ -70,10 +70,11 @@ class SecondStageKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """Number format of forward and backward. ``auto`` is bf16 on a GPU; on a processor, whichever is measured to be
-    faster there in a training long enough to gain from it (:mod:`~domain_models.training_format`), else fp32."""
+    """Number format of forward and backward. ``auto`` is bf16 on a GPU and fp32 elsewhere; ``fastest`` is, on a
+    processor, whichever is measured to be faster there (:mod:`~domain_models.training_format`), on a GPU bf16."""
 
     AUTO = "auto"
+    FASTEST = "fastest"
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"

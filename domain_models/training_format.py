@@ -52,8 +52,9 @@ def in_fastest_format(
 ) -> tuple[TrainingConfig, str | None]:
     """The configuration with the number format that is faster on this processor, and a sentence that says so.
 
-    Only ``precision=auto`` is decided, only on a processor that knows 16-bit floats, and only for trainings that are
-    long enough to gain from it. Decisions are kept, so that the same training has the same settings on this machine.
+    Only ``precision=fastest`` is decided, and measured only on a processor that knows 16-bit floats, for trainings that
+    are long enough to gain from it; elsewhere it is ``auto``. Decisions are kept, so that the same training has the
+    same settings on this machine.
 
     Args:
         config: of a whole training.
@@ -62,13 +63,15 @@ def in_fastest_format(
         folder: of kept measurements; a damaged one is made again.
         progress: told of a measurement, not of a kept one.
     """
-    steps = config.epochs * math.ceil(images / config.batch_size)
-    on_processor = torch.device(config.device).type == "cpu"
-    if config.precision is not Precision.AUTO or not on_processor or steps < FEWEST_STEPS or not computes_bf16():
+    if config.precision is not Precision.FASTEST:
         return config, None
+    usual = config.model_copy(update={"precision": Precision.AUTO})
+    steps = config.epochs * math.ceil(images / config.batch_size)
+    if torch.device(config.device).type != "cpu" or steps < FEWEST_STEPS or not computes_bf16():
+        return usual, None
     rates = _kept(folder, config, classes, progress)
     if rates.fastest is Precision.FP32:
-        return config, None
+        return usual, None
     sentence = (
         f"It learns in 16-bit floats (bf16) where that is safe, as torch decides by operator: {rates.bf16:.0f} images a"
         f" second instead of {rates.fp32:.0f} in 32 bits, forward and backward alone, on this processor."

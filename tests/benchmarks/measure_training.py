@@ -46,7 +46,7 @@ from domain_models.training_config import TrainingConfig
 from pipelines.steps.candidate import prepared_data
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.predictions import image_cache_folder
-from pipelines.steps.train import TrainRequest, plan, with_number_format
+from pipelines.steps.train import TrainRequest, plan
 from pipelines.training_processes import team_of
 
 HERE = Path(__file__).resolve().parent
@@ -126,13 +126,11 @@ def task_of(arguments: argparse.Namespace, seed: int, *, whole: bool) -> dict[st
     with Ledger.open(workspace) as ledger:
         blobs = Blobs(registered_roots(ledger))
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
-    alike = (*PLAIN, "label_smoothing=0.05", "early_stopping=1000")
-    requests = [TrainRequest(overrides=(*own, *epochs), seed=seed) for own in ((), alike)]
-    planned = [plan(workspace, request, manifest, workspace.profile)[0] for request in requests]
-    # The number format is that of the whole training, also where only a few epochs of it are timed.
-    standard, config = (with_number_format(workspace, manifest, one)[0] for one in planned)
-    if not whole and not arguments.epochs:
-        config = config.model_copy(update={"epochs": SPEED_EPOCHS})
+    long = [f"epochs={SPEED_EPOCHS}"] if not whole and not arguments.epochs else []
+    request = TrainRequest(overrides=(*epochs,), seed=seed)
+    standard = plan(workspace, request, manifest, workspace.profile)[0]
+    alike = TrainRequest(overrides=(*PLAIN, "label_smoothing=0.05", "early_stopping=1000", *epochs, *long), seed=seed)
+    config = plan(workspace, alike, manifest, workspace.profile)[0]
     files = {
         split: [
             (str(blobs.path(uri)), int(index))

@@ -14,8 +14,14 @@ from domain_models.training_config import Precision, TrainingConfig
 from domain_models.training_format import TrainingRates, in_fastest_format, training_rates
 
 CONFIG = TrainingConfig(
-    backbone="resnet10t", weights="none", preprocessing=Preprocessing(height=32, width=32), batch_size=4, epochs=10
+    backbone="resnet10t",
+    weights="none",
+    preprocessing=Preprocessing(height=32, width=32),
+    batch_size=4,
+    epochs=10,
+    precision=Precision.FASTEST,
 )
+USUAL = CONFIG.model_copy(update={"precision": Precision.AUTO})
 LONG = 4 * training_format.FEWEST_STEPS // CONFIG.epochs
 """Images that make a training just long enough."""
 
@@ -52,14 +58,23 @@ def test_the_faster_format_is_taken_said_and_measured_once(tmp_path: Path, measu
 
 @pytest.mark.parametrize(
     ("changed", "images"),
-    [({}, LONG - 4), ({"precision": Precision.FP32}, LONG), ({"device": "cuda"}, LONG), ({"epochs": 0}, LONG)],
-    ids=["short", "said by hand", "on a GPU", "nothing is fine-tuned"],
+    [({}, LONG - 4), ({"device": "cuda"}, LONG), ({"epochs": 0}, LONG)],
+    ids=["short", "on a GPU", "nothing is fine-tuned"],
 )
-def test_where_nothing_is_to_be_decided_nothing_is_measured(
+def test_where_measuring_would_not_pay_the_usual_format_stays(
     tmp_path: Path, measured: list[TrainingConfig], changed: dict[str, object], images: int
 ) -> None:
-    config = CONFIG.model_copy(update=changed)
-    assert in_fastest_format(config, 3, images, tmp_path) == (config, None)
+    found = in_fastest_format(CONFIG.model_copy(update=changed), 3, images, tmp_path)
+    assert found == (USUAL.model_copy(update=changed), None)
+    assert not measured
+
+
+@pytest.mark.parametrize("said", [Precision.AUTO, Precision.FP32, Precision.BF16])
+def test_what_is_said_by_hand_or_by_a_preset_stays(
+    tmp_path: Path, measured: list[TrainingConfig], said: Precision
+) -> None:
+    config = CONFIG.model_copy(update={"precision": said})
+    assert in_fastest_format(config, 3, LONG, tmp_path) == (config, None)
     assert not measured
 
 
@@ -67,7 +82,7 @@ def test_a_processor_without_16_bit_floats_is_not_asked(
     tmp_path: Path, measured: list[TrainingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_format, "computes_bf16", lambda: False)
-    assert in_fastest_format(CONFIG, 3, LONG, tmp_path) == (CONFIG, None)
+    assert in_fastest_format(CONFIG, 3, LONG, tmp_path) == (USUAL, None)
     assert not measured
 
 
@@ -75,7 +90,7 @@ def test_a_gain_within_noise_changes_nothing(
     tmp_path: Path, measured: list[TrainingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_format, "training_rates", lambda *_: TrainingRates(fp32=40, bf16=43))
-    assert in_fastest_format(CONFIG, 3, LONG, tmp_path) == (CONFIG, None)
+    assert in_fastest_format(CONFIG, 3, LONG, tmp_path) == (USUAL, None)
 
 
 def test_both_formats_are_timed_on_the_real_network_and_chance_stays_as_it_was() -> None:

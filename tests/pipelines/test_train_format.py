@@ -29,16 +29,17 @@ def test_what_learns_faster_in_16_bits_does_so_and_its_card_says_it(
     monkeypatch.setattr(training_format, "FEWEST_STEPS", 1)
     monkeypatch.setattr(training_format, "computes_bf16", lambda: True)
     monkeypatch.setattr(training_format, "training_rates", lambda *_: TrainingRates(fp32=40, bf16=60))
-    report = train(workspace, REQUEST)
+    fastest = REQUEST.model_copy(update={"overrides": (*REQUEST.overrides, "precision=fastest")})
+    report = train(workspace, fastest)
     assert any("16-bit floats" in sentence for sentence in report.choices)
     with open_registry(workspace) as registry:
         card = read_card(registry.package(report.model_version))
     assert card.config["precision"] == "bf16"
 
     monkeypatch.setattr(training_format, "training_rates", lambda *_: pytest.fail("measured twice"))
-    again = train(workspace, REQUEST)
+    again = train(workspace, fastest)
     assert (again.model_version, again.reused) == (report.model_version, True)
 
-    by_hand = train(workspace, REQUEST.model_copy(update={"overrides": (*REQUEST.overrides, "precision=fp32")}))
-    assert by_hand.model_version != report.model_version
-    assert not any("16-bit floats" in sentence for sentence in by_hand.choices)
+    usual = train(workspace, REQUEST)
+    assert usual.model_version != report.model_version
+    assert not any("16-bit floats" in sentence for sentence in usual.choices)
