@@ -35,6 +35,7 @@ def scene() -> tuple[Pool, NDArray[np.int64], Judges]:
     return pool, truth, Judges(*clusters(200, 2, balanced), *clusters(800, 3, balanced))
 
 
+@pytest.mark.slow
 def test_the_default_strategy_beats_chance_and_both_beat_nothing(
     scene: tuple[Pool, NDArray[np.int64], Judges],
 ) -> None:

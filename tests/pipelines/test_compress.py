@@ -152,6 +152,7 @@ def test_what_cannot_be_made_is_left_out_with_its_reason_and_the_champion_itself
     assert versions(line) == ["1"]
 
 
+@pytest.mark.slow
 def test_no_training_begins_once_the_minutes_are_spent_and_more_minutes_go_on(
     line: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +165,7 @@ def test_no_training_begins_once_the_minutes_are_spent_and_more_minutes_go_on(
     assert [row.family for row in more.rows] == ["champion", "student", "pruned", "cascade"]
 
 
+@pytest.mark.slow
 def test_a_cascade_of_student_and_champion_competes_and_becomes_the_same_version_as_by_its_own_command(
     line: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
