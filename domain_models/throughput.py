@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.workspace import write_atomically
 from domain_models.compute import Compute, Threads, TwoSteps
+from domain_models.kept_measurements import kept_or_measured
 from domain_models.model_package import ModelCard
 from domain_models.runtimes import Runtime
 
@@ -123,16 +121,7 @@ def kept(
     content = [name, card.architecture.model_dump(mode="json"), spec.height, spec.width, spec.channels, cores]
     content += ["usual first", None if card.cascade is None else card.cascade.model_dump(mode="json")]
     content += [platform.processor() or platform.machine(), processor_name()]
-    path = folder / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        try:
-            return Throughput.model_validate_json(path.read_text(encoding="utf-8"))
-        except (ValidationError, UnicodeDecodeError):
-            path.unlink()
-    found = measured(opened, images(), cores)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, found.model_dump_json(indent=2) + "\n")
-    return found
+    return kept_or_measured(folder, content, Throughput, lambda: measured(opened, images(), cores))
 
 
 def processor_name() -> str:

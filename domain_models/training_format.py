@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from data_contracts.progress import SILENT, Progress
-from data_contracts.workspace import write_atomically
 from domain_models.architecture import Architecture
 from domain_models.backbones import build_network
+from domain_models.kept_measurements import kept_or_measured
 from domain_models.mirroring import Mirror
 from domain_models.number_formats import autocast
 from domain_models.stage_split import freeze_stages, set_training_mode
@@ -120,17 +118,12 @@ def _kept(folder: Path, config: TrainingConfig, classes: int, progress: Progress
         config.frozen_stages,
     ]
     content += [torch.__version__, torch.get_num_threads(), processor_name()]
-    path = folder / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        try:
-            return TrainingRates.model_validate_json(path.read_text(encoding="utf-8"))
-        except (ValidationError, UnicodeDecodeError):
-            path.unlink()
-    with progress.step("Measuring which number format learns faster here"):
-        rates = training_rates(config, classes)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, rates.model_dump_json(indent=2) + "\n")
-    return rates
+
+    def measure() -> TrainingRates:
+        with progress.step("Measuring which number format learns faster here"):
+            return training_rates(config, classes)
+
+    return kept_or_measured(folder, content, TrainingRates, measure)
 
 
 def _architecture(config: TrainingConfig, classes: int) -> Architecture:
