@@ -11,7 +11,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
 from domain_models.intervals import group_codes
 
@@ -84,6 +83,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: logits are not finite, or labels do not match them.
     """
+    from scipy.optimize import minimize_scalar
+
     scores, truth = checked_logits(logits, labels)
     if not len(scores):
         return 1.0

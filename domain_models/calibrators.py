@@ -17,7 +17,6 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logsumexp
 
 from domain_models.calibration import checked_logits, cross_fitted_probabilities, fit_temperature, softmax
@@ -184,6 +183,8 @@ def _log_odds(scaled: Floats) -> Floats:
 
 
 def _fit_smoothing(scaled: Floats, truth: NDArray[np.int64], start: Calibration) -> Calibration:
+    from scipy.optimize import minimize
+
     def made(values: Floats) -> Calibration:
         warmer, smoothing = values
         return Calibration(
@@ -263,6 +264,8 @@ _WORDS = {
 
 
 def _minimum(loss_and_gradient: Callable[[Floats], tuple[float, Floats]], k: int) -> Floats:
+    from scipy.optimize import minimize
+
     start = np.concatenate([np.ones(k), np.zeros(k)])
     bounds = [(0.05, 20.0)] * k + [(-20.0, 20.0)] * k  # a negative scale would turn the order of classes around
     found: Floats = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds).x

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 _LIKELY_START = 0.75  # share of a path's risk for the start that the stated confidences make most promising
 _STARTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # automatic shares at which the other sequences start, in case they mislead
@@ -87,6 +86,8 @@ def chance_of_breaking(shares: NDArray[np.float64], worth: NDArray[np.float64], 
         worth: float64 [m], how many independent images these are worth.
         limit: largest share of wrong ones in the next batch.
     """
+    from scipy import stats
+
     n = np.floor(worth).astype(np.int64)
     here = np.ceil(shares * n - 1e-9).astype(np.int64)
     breaking = np.floor(limit * n + 1e-9).astype(np.int64) + 1

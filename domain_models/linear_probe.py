@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import logsumexp
 from threadpoolctl import threadpool_limits
 
@@ -68,6 +67,8 @@ def fit_linear_probe(
         start: where to begin; it saves iterations and changes nothing else.
         iterations: at most.
     """
+    from scipy.optimize import minimize
+
     used = weights > 0
     x = features[used]
     mean, deviation = x.mean(axis=0), x.std(axis=0) + np.float32(1e-3) * (x.std() + np.float32(1e-12))

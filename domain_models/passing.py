@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
+from scipy.special import betaincc
 
 from data_contracts.profile import Limits
 from domain_models.intervals import Interval, group_codes, independent_equivalent
@@ -164,7 +164,7 @@ def _allowed(n: int, worth: float, limit: float, risk: float) -> int | None:
     if n == 0:
         return None
     shares = np.arange(n) / n
-    risks = stats.beta.sf(limit, shares * worth + 1, (1 - shares) * worth)  # P(Binomial(worth, limit) <= share * worth)
+    risks = betaincc(shares * worth + 1, (1 - shares) * worth, limit)  # P(Binomial(worth, limit) <= share * worth)
     within = np.nonzero(risks <= risk)[0]
     return int(within[-1]) if within.size else None
 

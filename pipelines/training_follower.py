@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from pipelines.training_processes import follow_lead
+from pipelines.garbage import end_without_search, search_seldom
 
 if __name__ == "__main__":
-    sys.exit(0 if follow_lead() else 1)
+    search_seldom()
+    from pipelines.training_processes import follow_lead
+
+    followed = follow_lead()
+    end_without_search()
+    sys.exit(0 if followed else 1)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from data_contracts.disk_space import space_error
 from data_contracts.errors import TailsightError
 from pipelines.command_line.output import emit_error, emit_tailsight_error
+from pipelines.garbage import end_without_search, search_seldom
 
 INTERRUPTED = 130
 
@@ -26,7 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # third-party deprecations are ours to read in the test suite, not the user's
-    sys.exit(_run(given))
+    search_seldom()
+    code = _run(given)
+    end_without_search()
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
