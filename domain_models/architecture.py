@@ -1,13 +1,42 @@
-"""What a network is built from, without its weights."""
+"""What a network is built from, without its weights. Knows no framework: who reads a card need not load one."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain_models.attention import AttentionKind
-from domain_models.heads import HeadKind
-from domain_models.mirroring import Mirror
-from domain_models.widths import Widths
+
+class AttentionKind(StrEnum):
+    """What is put behind the chosen stages."""
+
+    NONE = "none"
+    CBAM = "cbam"
+    SQUEEZE_EXCITATION = "squeeze_excitation"
+    EFFICIENT_CHANNEL = "efficient_channel"
+
+
+class HeadKind(StrEnum):
+    """``linear``: a linear classifier. ``cosine``: one on directions; features have one length, classes have length 1.
+
+    How long a feature vector is, and how large the weights of a frequent class grow, then say nothing of the class.
+    """
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+class Mirror(StrEnum):
+    """How the second look is turned."""
+
+    NONE = "none"
+    LEFT_RIGHT = "left_right"
+    UPSIDE_DOWN = "upside_down"
+    HALF_TURN = "half_turn"
+
+
+Widths = dict[str, tuple[int, int]]
+"""Module path within the body to (input channels, output channels), of layers that are narrower than they were."""
 
 
 class Architecture(BaseModel):

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 
-
-class AttentionKind(StrEnum):
-    """What is put behind the chosen stages."""
-
-    NONE = "none"
-    CBAM = "cbam"
-    SQUEEZE_EXCITATION = "squeeze_excitation"
-    EFFICIENT_CHANNEL = "efficient_channel"
+from domain_models.architecture import AttentionKind
 
 
 class ChannelAttention(nn.Module):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.attention import AttentionKind
+from domain_models.architecture import AttentionKind
 from domain_models.class_counts import ClassCounts, confusion_matrix
 from domain_models.intervals import Interval, bootstrap_weights, group_codes, group_sums, percentile_interval
 from domain_models.metrics import most_confused

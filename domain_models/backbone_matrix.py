@@ -21,7 +21,8 @@ from domain_models.architecture import Architecture
 from domain_models.backbones import WeightSource, build_network, input_size_of
 from domain_models.inference import embed
 from domain_models.linear_probe import choose_linear_probe, macro_f1
-from domain_models.model_package import ModelCard, save_package
+from domain_models.model_card import ModelCard
+from domain_models.model_package import save_package
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
 from domain_models.training_data import TrainingData

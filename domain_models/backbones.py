@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_contracts.errors import BadInput
-from domain_models.architecture import Architecture
-from domain_models.attention import AttentionKind, insert_attention
+from domain_models.architecture import Architecture, AttentionKind, HeadKind, Mirror
+from domain_models.attention import insert_attention
 from domain_models.bundled_weights import BUNDLED_MEAN, BUNDLED_PACKAGES, BUNDLED_STD, read_bundled_weights
-from domain_models.heads import HeadKind, of_one_length
-from domain_models.mirroring import Mirror, averaged, both_looks, either_look, one_after_another
+from domain_models.heads import of_one_length
+from domain_models.mirroring import averaged, both_looks, either_look, one_after_another
 from domain_models.pretrained_weights import read_record
 from domain_models.stems import keep_resolution
 from domain_models.timm_models import create_timm_model, takes_one_size, timm_model_names

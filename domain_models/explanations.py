@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_contracts.errors import BadInput
+from domain_models.architecture import Mirror
 from domain_models.backbones import Classifier
 from domain_models.inference import ImageSource
-from domain_models.mirroring import Mirror, mirrored
+from domain_models.mirroring import mirrored
 from domain_models.preprocessing import Preprocessing, ResizeMode, to_tensor
 
 

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
+from domain_models.architecture import HeadKind
 from domain_models.backbones import Classifier
 from domain_models.batches import Batches
 from domain_models.checkpoints import load_checkpoint, save_checkpoint
 from domain_models.fine_tuned import AfterEpoch, FineTuned, Memory, Validation
-from domain_models.heads import HeadKind, to_unit_rows
+from domain_models.heads import to_unit_rows
 from domain_models.pool_learning import PoolLearner
 from domain_models.run_profile import RunProfile
 from domain_models.team import ALONE, Team

@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_contracts.errors import Refused
+from domain_models.graph_names import GRAPH_INPUT, GRAPH_OUTPUT
 from domain_models.preprocessing import Preprocessing, to_tensor
-
-GRAPH_INPUT = "pixels"
-"""uint8 [n, H, W, C], as :func:`domain_models.preprocessing.prepare` leaves them; n is free."""
-
-NORMALISED_INPUT = "images"
-"""The input of graphs from before: float32 [n, 3, H, W], see :func:`domain_models.preprocessing.normalise`."""
-
-GRAPH_OUTPUT = "logits"
 
 TOLERANCE = 1e-3
 """Largest difference of a logit, relative to the largest logit of the batch, between torch and ONNX Runtime."""

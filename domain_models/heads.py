@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
 COSINE_SCALE = 30.0
 """Length of every feature vector before a cosine classifier (Wang et al., CosFace, CVPR 2018, use 30 to 64): logits are
 this many times a cosine."""
-
-
-class HeadKind(StrEnum):
-    """``linear``: a linear classifier. ``cosine``: one on directions; features have one length, classes have length 1.
-
-    How long a feature vector is, and how large the weights of a frequent class grow, then say nothing of the class.
-    """
-
-    LINEAR = "linear"
-    COSINE = "cosine"
 
 
 def of_one_length(features: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from domain_models.architecture import HeadKind
 from domain_models.backbones import Classifier
-from domain_models.heads import HeadKind
 from domain_models.stage_split import freeze_stages, splits_exactly
 from domain_models.supervision_settings import PoolSettings, TeacherSettings
 from domain_models.training_config import LossKind, ReweightingKind, SamplerKind, SecondStageKind, TrainingConfig

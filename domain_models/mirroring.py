@@ -7,22 +7,11 @@ exported), not something that each place of prediction has to remember.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
 from data_contracts.input_settings import AugmentationSettings
-
-
-class Mirror(StrEnum):
-    """How the second look is turned."""
-
-    NONE = "none"
-    LEFT_RIGHT = "left_right"
-    UPSIDE_DOWN = "upside_down"
-    HALF_TURN = "half_turn"
-
+from domain_models.architecture import Mirror
 
 _AXES = {Mirror.LEFT_RIGHT: (3,), Mirror.UPSIDE_DOWN: (2,), Mirror.HALF_TURN: (2, 3)}
 

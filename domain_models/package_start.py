@@ -10,7 +10,8 @@ from pathlib import Path
 from data_contracts.errors import BadInput
 from domain_models.architecture import Architecture
 from domain_models.backbones import Classifier, normalisation
-from domain_models.model_package import CARD_FILE, load_package, read_card
+from domain_models.model_card import CARD_FILE, read_card
+from domain_models.model_package import load_package
 
 _SAME = ("backbone", "classes", "attention", "attention_stages", "head", "fine_stem", "input_size")
 """What the package decides; dropout, drop path and a second look may differ, because no weights belong to them."""

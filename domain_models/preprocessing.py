@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
+    import torch
+
     from data_contracts.imaging import DecodedImage
 
 PIXEL_ALGORITHM = 1
@@ -198,6 +199,8 @@ def normalise(batch: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float
 
 def to_tensor(batch: NDArray[np.uint8], spec: Preprocessing) -> torch.Tensor:
     """:func:`normalise` as a channels-last float32 tensor [n, 3, H, W]."""
+    import torch  # takes a second to load, which scoring by another runtime does not need
+
     return torch.from_numpy(normalise(np.ascontiguousarray(batch), spec))
 
 

@@ -21,7 +21,7 @@ import optuna
 from data_contracts.errors import BadInput, NotFound, UnreadableImage
 from data_contracts.input_settings import AugmentationSettings
 from data_contracts.progress import SILENT, Progress
-from domain_models.attention import AttentionKind
+from domain_models.architecture import AttentionKind
 from domain_models.backbones import normalisation
 from domain_models.bundled_weights import BUNDLED_PACKAGES
 from domain_models.linear_probe import macro_f1

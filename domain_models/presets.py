@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.input_settings import AugmentationSettings
 from data_contracts.profile import Profile
-from domain_models.mirroring import Mirror, allowed_mirror
+from domain_models.architecture import Mirror
+from domain_models.mirroring import allowed_mirror
 from domain_models.preprocessing import Preprocessing
 from domain_models.training_config import LossKind, SecondStageKind, TrainingConfig
 

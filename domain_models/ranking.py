@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from domain_models.intervals import CONFIDENCE, Interval
 
@@ -29,6 +29,8 @@ def auroc_ovr_macro(
     Returns:
         The figure and its interval; both ``None`` where no class can be ranked.
     """
+    from scipy import stats
+
     n, k = probabilities.shape
     influence = np.zeros(n)
     areas = []
@@ -54,5 +56,5 @@ def auroc_ovr_macro(
     if count < 2:
         return figure, None
     deviation = float(np.sqrt(count / (count - 1) * (totals**2).sum())) / n
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * deviation
+    half = float(ndtri(0.5 + confidence / 2)) * deviation
     return figure, (max(0.0, figure - half), min(1.0, figure + half))

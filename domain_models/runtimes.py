@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from data_contracts.errors import BadInput, IntegrityError
 from domain_models.cascade import FIRST_FOLDER, cascading
 from domain_models.compute import Compute, Threads
+from domain_models.device import compute_device
 from domain_models.export.kinds import Precision
-from domain_models.graph import NORMALISED_INPUT
-from domain_models.model_package import CARD_FILE, ONNX_FILE, ModelCard, read_card
+from domain_models.graph_names import NORMALISED_INPUT
+from domain_models.model_card import CARD_FILE, ONNX_FILE, ModelCard, read_card
 from domain_models.openvino_toolkit import load_openvino
 from domain_models.preprocessing import normalise
 from domain_models.second_look import SecondLook, looking_twice
@@ -86,9 +87,7 @@ def resolve_runtime(name: str, package: Path) -> Runtime:
         ) from None
     has_graph = (package / ONNX_FILE).is_file()
     if runtime is Runtime.AUTO:
-        import torch
-
-        if torch.cuda.is_available() or not has_graph:
+        if not has_graph or compute_device() != "cpu":
             return Runtime.TORCH
         # On a CPU it computes small convolutional networks several times faster than the others.
         return Runtime.OPENVINO if find_spec("openvino") else Runtime.ONNX

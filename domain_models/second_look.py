@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain_models.compute import Compute, TwoSteps
 from domain_models.decision_costs import DecisionCosts
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 
 
 class SecondLook(BaseModel):

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from data_contracts.errors import BadInput
+from domain_models.architecture import Mirror
 from domain_models.backbones import Classifier
-from domain_models.mirroring import Mirror, both_looks, side_by_side
+from domain_models.mirroring import both_looks, side_by_side
 
 
 class _StageReached(Exception):

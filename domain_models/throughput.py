@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain_models.compute import Compute, Threads, TwoSteps
+from domain_models.device import compute_device
 from domain_models.kept_measurements import kept_or_measured
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.runtimes import Runtime
 
 BATCHES = (8, 4, 16)
@@ -44,9 +45,7 @@ class Throughput(BaseModel):
 
 def usual(runtime: Runtime, cores: int) -> Throughput:
     """The setting where measuring would take longer than it saves."""
-    import torch
-
-    if runtime is Runtime.TORCH and torch.cuda.is_available():
+    if runtime is Runtime.TORCH and compute_device() != "cpu":
         return Throughput(batch=64, at_once=1)
     return Throughput(batch=8, at_once=cores)
 

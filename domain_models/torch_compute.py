@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from data_contracts.errors import BadInput
 from data_contracts.settings import read_settings
 from domain_models.compute import Compute, Threads
+from domain_models.device import compute_device
 from domain_models.export.kinds import Precision
-from domain_models.model_package import ModelCard, load_package
+from domain_models.model_card import ModelCard
+from domain_models.model_package import load_package
 from domain_models.preprocessing import Preprocessing
 
 AUTOCAST = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
@@ -35,7 +37,7 @@ def open_torch(package: Path, card: ModelCard, precision: Precision, threads: Th
         precision: of the arithmetic: fp32, or one of :data:`AUTOCAST`.
         threads: how to share cores; without it one batch has all that torch likes.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(compute_device())
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_contracts.errors import BadInput
 from data_contracts.input_settings import AugmentationSettings
 from data_contracts.profile import describe_validation, sentence_of
-from domain_models.attention import AttentionKind
-from domain_models.heads import HeadKind
+from domain_models.architecture import AttentionKind, HeadKind
 from domain_models.preprocessing import Preprocessing
 from domain_models.supervision_settings import PoolSettings, TeacherSettings
 

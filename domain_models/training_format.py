@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.architecture import Architecture
+from domain_models.architecture import Architecture, Mirror
 from domain_models.backbones import build_network
 from domain_models.kept_measurements import kept_or_measured
-from domain_models.mirroring import Mirror
 from domain_models.number_formats import autocast
 from domain_models.stage_split import freeze_stages, set_training_mode
 from domain_models.throughput import processor_name

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from data_contracts.progress import SILENT, Progress
-from domain_models.architecture import Architecture
+from domain_models.architecture import Architecture, Mirror
 from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.batches import AugmentedImages
 from domain_models.frozen_views import Views
 from domain_models.inference import embed, map_batches
 from domain_models.linear_probe import LinearProbe, class_frequency_prior
-from domain_models.mirroring import Mirror, allowed_mirror
+from domain_models.mirroring import allowed_mirror
 from domain_models.package_start import names_package, network_of_package
 from domain_models.training_config import LossKind, TrainingConfig
 from domain_models.training_data import LabelledImages, TrainingData

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from domain_models.architecture import HeadKind
 from domain_models.backbones import Classifier
 from domain_models.batches import Batches
 from domain_models.calibration import calibrated_nll
 from domain_models.class_weights import class_weights
 from domain_models.fine_tuned import Memory, Validation
-from domain_models.heads import HeadKind, to_unit_rows
+from domain_models.heads import to_unit_rows
 from domain_models.inputs_ahead import inputs_ahead
 from domain_models.learned_state import learned_state, move_average, parameter_groups, set_state
 from domain_models.linear_probe import validation_score

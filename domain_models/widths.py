@@ -12,9 +12,7 @@ import torch
 from torch import nn
 
 from data_contracts.errors import IntegrityError
-
-Widths = dict[str, tuple[int, int]]
-"""Module path within the body to (input channels, output channels), of layers that are narrower than they were."""
+from domain_models.architecture import Widths
 
 
 def widths_of(body: nn.Module) -> Widths:

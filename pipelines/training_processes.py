@@ -102,12 +102,13 @@ def follow_lead() -> bool:
     """Be a follower until the lead has nothing more to train; returns whether all went well."""
     import torch
 
+    from domain_models.device import compute_device
     from domain_models.following import follow
     from domain_models.team_processes import Follower
 
     place = read_torchrun()
     assert place is not None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = compute_device()
     _require_gpus(place.local_size, device)
     if device == "cuda":
         torch.cuda.set_device(place.local_rank)

@@ -13,8 +13,8 @@ from data_contracts.errors import IntegrityError, NotFound
 from data_contracts.workspace import write_atomically
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision
 from domain_models.export.parity import ParityReport
-from domain_models.graph import GRAPH_INPUT, GRAPH_OUTPUT
-from domain_models.model_package import ModelCard
+from domain_models.graph_names import GRAPH_INPUT, GRAPH_OUTPUT
+from domain_models.model_card import ModelCard
 from domain_models.runtimes import Computable, Runtime
 from domain_models.second_look import SecondLook
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from domain_models.backbones import Classifier
 from domain_models.export.kinds import LITERT_NAME, ONNX_NAME, OPENVINO_NAME, ExportFormat, Precision
 from domain_models.export.litert_conversion import write_litert
-from domain_models.graph import GRAPH_INPUT
-from domain_models.model_package import ModelCard, save_package
+from domain_models.graph_names import GRAPH_INPUT
+from domain_models.model_card import ModelCard
+from domain_models.model_package import save_package
 from domain_models.openvino_toolkit import folded_graph, load_nncf, load_openvino, quiet
 
 

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from data_contracts.errors import Refused
 from domain_models.backbones import Classifier
 from domain_models.export.kinds import Precision
-from domain_models.graph import GRAPH_INPUT, PixelsToLogits
-from domain_models.model_package import ModelCard, load_package, save_package
+from domain_models.graph import PixelsToLogits
+from domain_models.graph_names import GRAPH_INPUT
+from domain_models.model_card import ModelCard
+from domain_models.model_package import load_package, save_package
 
 
 def write_litert(

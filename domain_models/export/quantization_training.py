@@ -25,7 +25,7 @@ from domain_models.augmentation import augmented, build_policy
 from domain_models.backbones import Classifier
 from domain_models.export.converters import int8_settings, save_int8
 from domain_models.graph import PixelsToLogits, write_unchecked_graph
-from domain_models.model_package import ONNX_FILE, ModelCard
+from domain_models.model_card import ONNX_FILE, ModelCard
 from domain_models.openvino_toolkit import first_and_last, graph_of_rounding, load_nncf, quiet
 from domain_models.training_data import LabelledImages
 

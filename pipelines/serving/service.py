@@ -16,7 +16,7 @@ from data_contracts.errors import TailsightError
 from data_contracts.settings import read_settings
 from data_contracts.vocabulary import Decision
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from pipelines.serving.admission import Admission
 from pipelines.serving.computing import Computed
 from pipelines.serving.contract import InputSize, ModelDescription, Prediction, Readiness

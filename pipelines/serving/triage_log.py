@@ -28,7 +28,7 @@ from data_contracts.errors import BadInput, NoSpace
 from data_contracts.frames import SCORES, checked
 from data_contracts.image_formats import sniff
 from data_contracts.workspace import Workspace, write_atomically
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from pipelines.serving.figures import Figures
 from pipelines.serving.options import MEGABYTE
 from pipelines.serving.served_model import ServedModel

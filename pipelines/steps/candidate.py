@@ -25,7 +25,8 @@ from domain_models.calibration import cross_fitted_probabilities
 from domain_models.calibrators import choose_calibration, fitter
 from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts, cost_matrix
 from domain_models.evaluation import Evaluation
-from domain_models.model_package import ModelCard, RetrainedFrom, read_card, save_package
+from domain_models.model_card import ModelCard, RetrainedFrom, read_card
+from domain_models.model_package import save_package
 from domain_models.passing import fit_pass_rule
 from domain_models.preprocessing import Preprocessing
 from domain_models.run_profile import ProfileReport

@@ -17,7 +17,7 @@ from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from domain_models.cascade import Cascade
 from domain_models.compute import Compute, Threads
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from domain_models.runtimes import Computable, open_computable, packaged, resolve_runtime
 from domain_models.throughput import measured
 from pipelines.steps.candidate import CandidateReport, name_candidate, register_candidate, registered_version

@@ -10,7 +10,7 @@ import pandas as pd
 from data_contracts.errors import BadInput, Refused
 from data_contracts.records import DatasetVersion
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.registry import open_registry, resolve_model
 from pipelines.steps.retrain_changes import meanings

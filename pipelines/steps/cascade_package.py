@@ -31,7 +31,7 @@ from domain_models.cascade import (
 )
 from domain_models.cascade_threshold import TwoModels, choose_threshold, shown_by_validation
 from domain_models.compute import Compute
-from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard
+from domain_models.model_card import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard
 from domain_models.preprocessing import reduced
 from domain_models.runtimes import Runtime, open_computable, packaged
 from domain_models.training_data import LabelledImages

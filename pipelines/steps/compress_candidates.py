@@ -14,7 +14,8 @@ from data_contracts.progress import Progress
 from domain_models.backbones import WeightSource, normalisation
 from domain_models.bundled_weights import BUNDLED_PACKAGES
 from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact, write_manifest
-from domain_models.model_package import CARD_FILE, ModelCard, load_package, save_package
+from domain_models.model_card import CARD_FILE, ModelCard
+from domain_models.model_package import load_package, save_package
 from domain_models.preprocessing import Preprocessing
 from domain_models.pruning import pruned, require_pruning
 from domain_models.tracking.artifacts import copy_whole

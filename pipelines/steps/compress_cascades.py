@@ -8,7 +8,7 @@ from pathlib import Path
 from data_contracts.errors import BadInput, Refused
 from data_contracts.progress import Progress
 from domain_models.cascade import FIRST_FOLDER
-from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, read_card
+from domain_models.model_card import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, read_card
 from domain_models.runtimes import Runtime
 from domain_models.tracking.artifacts import digest
 from pipelines.steps.candidate import name_candidate, register_candidate, registered_version

@@ -17,7 +17,8 @@ from data_contracts.workspace import write_atomically
 from domain_models.compute import Compute, Threads
 from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact, write_manifest
 from domain_models.export.kinds import ExportFormat, Precision
-from domain_models.model_package import ONNX_FILE, WEIGHTS_FILE, ModelCard, load_package, read_card
+from domain_models.model_card import ONNX_FILE, WEIGHTS_FILE, ModelCard, read_card
+from domain_models.model_package import load_package
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Computable, Runtime, open_computable, packaged
 from domain_models.tracking.artifacts import digest

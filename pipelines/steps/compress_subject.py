@@ -17,7 +17,7 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
-from domain_models.model_package import CARD_FILE, ModelCard, read_card
+from domain_models.model_card import CARD_FILE, ModelCard, read_card
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Runtime, resolve_runtime
 from domain_models.teacher import class_columns

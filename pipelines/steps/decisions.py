@@ -19,7 +19,7 @@ from domain_models.triage import TriageRule, decide
 from pipelines.steps.model_classes import ClassesToday
 
 if TYPE_CHECKING:  # whoever only hands decisions over needs no torch
-    from domain_models.model_package import ModelCard
+    from domain_models.model_card import ModelCard
 
 RULE, CONFORMAL, PASSING = "rule", "conformal", "passing"
 """Keys of a model card's ``triage``."""

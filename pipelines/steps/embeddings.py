@@ -20,9 +20,8 @@ from data_contracts.progress import Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from domain_models.activation_cache import cached_maps, kept_maps, kept_names
-from domain_models.architecture import Architecture
+from domain_models.architecture import Architecture, HeadKind
 from domain_models.backbones import Classifier, WeightSource, build_network
-from domain_models.heads import HeadKind
 from domain_models.image_cache import CachedImages, build_image_cache
 from domain_models.inference import ImageRows, embed
 from domain_models.preprocessing import Preprocessing

@@ -14,7 +14,7 @@ from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
 from domain_models.evaluation import Evaluation
 from domain_models.metrics import evaluate as measure_predictions
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.passing import PassOutcome, measure_passing
 from domain_models.triage_outcome import TriageOutcome
 from domain_models.triage_outcome import measure as measure_triage

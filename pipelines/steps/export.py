@@ -17,7 +17,8 @@ from data_contracts.workspace import Workspace, write_atomically
 from domain_models.export.artefact import FOLDER_PREFIX, MANIFEST_FILE, Manifest, write_manifest
 from domain_models.export.kinds import Precision, check_kind
 from domain_models.export.parity import ParityReport
-from domain_models.model_package import ONNX_FILE, ModelCard, load_package
+from domain_models.model_card import ONNX_FILE, ModelCard
+from domain_models.model_package import load_package
 from pipelines.steps.candidate import prepared_data
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.export_conversion import Conversion, convert

@@ -19,9 +19,10 @@ from domain_models.export.converters import CONVERTERS, Source
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision
 from domain_models.export.parity import LIMITS, ParityLimits
 from domain_models.export.quantization_training import QuantizationTraining, write_trained_int8
-from domain_models.graph import GRAPH_INPUT, write_graph
+from domain_models.graph import write_graph
+from domain_models.graph_names import GRAPH_INPUT
 from domain_models.inference import predict_logits
-from domain_models.model_package import ONNX_FILE, ModelCard
+from domain_models.model_card import ONNX_FILE, ModelCard
 from domain_models.runtimes import Computable, Runtime
 from domain_models.throughput import processor_name
 from domain_models.training_data import TrainingData

@@ -12,7 +12,7 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.vocabulary import Decision
 from domain_models.export.kinds import Precision
 from domain_models.export.parity import Outcome, ParityLimits, ParityReport, compare
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.runtimes import Computable, Runtime, open_computable
 from domain_models.second_look import SecondLook, choose_second_look
 from domain_models.training_data import LabelledImages

@@ -135,7 +135,7 @@ def _predict(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     from domain_models.image_cache import build_image_cache
     from domain_models.inference import ImageRows
-    from domain_models.model_package import read_card
+    from domain_models.model_card import read_card
     from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
 
     package = registry.package(model_version)

@@ -19,7 +19,7 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
-from domain_models.attention import AttentionKind
+from domain_models.architecture import AttentionKind
 from domain_models.backbones import backbone_state
 from domain_models.pretrained_weights import PretrainedRecord, read_record, save_pretrained
 from domain_models.pretraining import pretrain as learn

@@ -21,7 +21,7 @@ from data_contracts.vocabulary import Alias, DecideBy, Split
 from data_contracts.workspace import Workspace
 from domain_models.decision_costs import cost_matrix
 from domain_models.gate import GateDecision, PairedPredictions, judge
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.tracking import Registry
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ledger import open_ledger

@@ -24,7 +24,7 @@ from domain_models.calibration import softmax
 from domain_models.calibrators import Calibration, CalibrationKind
 from domain_models.gate import GateDecision
 from domain_models.image_cache import build_image_cache
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from domain_models.pictures.canvas import png
 from domain_models.pictures.confusion import confusion_figure
 from domain_models.pictures.coverage import coverage_figure

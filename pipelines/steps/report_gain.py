@@ -14,7 +14,7 @@ from data_contracts.progress import Progress
 from data_contracts.records import DatasetVersion, PromotionEvent
 from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from domain_models.paired_gain import Difference, PairedGain, paired_gain
 from domain_models.report import Section, Table
 from domain_models.tracking import Registry

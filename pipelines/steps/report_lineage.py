@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_contracts.records import DatasetVersion
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.tracking import ModelVersionInfo
 
 

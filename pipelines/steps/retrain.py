@@ -20,6 +20,7 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
 from data_contracts.workspace import Workspace
 from domain_models.backbones import Classifier
+from domain_models.device import compute_device
 from domain_models.incremental import Champion, Increment, learn_increment
 from domain_models.incremental_config import incremental_config
 from domain_models.model_package import load_package
@@ -40,7 +41,7 @@ from pipelines.steps.learning_data import activation_cache
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.retrain_changes import Changes, Compared, Sample, sample
 from pipelines.steps.retrain_choice import FormerChampion, chosen_mode, compared_with, former_champion, parse_mode
-from pipelines.steps.train import TrainRequest, compute_device, train
+from pipelines.steps.train import TrainRequest, train
 
 RETRAIN_FORMAT = 4
 """Rises when the same changes would train to something else, so that old runs are not taken for new ones."""

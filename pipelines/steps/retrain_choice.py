@@ -12,7 +12,7 @@ from data_contracts.errors import BadInput, IntegrityError, NotFound
 from data_contracts.records import DatasetVersion
 from data_contracts.vocabulary import Alias, Split
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, RetrainedFrom, read_card
+from domain_models.model_card import ModelCard, RetrainedFrom, read_card
 from domain_models.retraining_choice import DAYS_PER_MONTH, ChangeFacts, Mode, choose_mode
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.registry import open_registry

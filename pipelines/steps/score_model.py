@@ -17,7 +17,7 @@ from data_contracts.workspace import Workspace
 from domain_models.compute import Compute, Threads
 from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact
 from domain_models.export.kinds import Precision
-from domain_models.model_package import ModelCard, read_card
+from domain_models.model_card import ModelCard, read_card
 from domain_models.runtimes import Computable, Runtime, open_computable, packaged, resolve_runtime
 from domain_models.throughput import Throughput, kept, usual
 from pipelines.steps.decisions import Decider

@@ -32,7 +32,7 @@ from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.score_parts import ANSWERED_EARLY, PROBABILITY, arrow_schema
 
 if TYPE_CHECKING:
-    from domain_models.model_package import ModelCard
+    from domain_models.model_card import ModelCard
 
 WORDS_FILE = "words.json"
 ROWS = 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from domain_models.compute import Compute, Threads
-from domain_models.model_package import CARD_FILE, ModelCard, read_card
+from domain_models.model_card import CARD_FILE, ModelCard, read_card
 from domain_models.runtimes import Computable, open_computable
 from pipelines.steps.decisions import Decider
 from pipelines.steps.score_files import ComputedBatch

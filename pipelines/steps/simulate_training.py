@@ -10,6 +10,7 @@ from data_contracts.ledger.images import images_frame
 from data_contracts.progress import SILENT, Progress
 from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
+from domain_models.device import compute_device
 from domain_models.presets import DataFacts, Preset, choose, data_facts
 from domain_models.retraining_learner import ReplayImages, RetrainingLearner
 from domain_models.training_config import with_overrides
@@ -17,7 +18,6 @@ from domain_models.training_data import LabelledImages
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.prepared_images import prepared_images
 from pipelines.steps.simulate_scenes import Scene
-from pipelines.steps.train import compute_device
 
 PRESET = Preset.STANDARD
 """Of full trainings: quicker presets leave the backbone as it is, so that nothing adapts."""

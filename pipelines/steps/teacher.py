@@ -13,7 +13,8 @@ from data_contracts.records import DatasetVersion
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
 from domain_models.inference import ImageRows
-from domain_models.model_package import CARD_FILE, ModelCard, load_package, read_card
+from domain_models.model_card import CARD_FILE, ModelCard, read_card
+from domain_models.model_package import load_package
 from domain_models.teacher import Teacher, class_columns
 from domain_models.tracking.artifacts import digest
 from domain_models.training_config import TrainingConfig

@@ -23,6 +23,7 @@ from data_contracts.settings import read_settings, read_torchrun
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
+from domain_models.device import compute_device
 from domain_models.hierarchy import levels_of
 from domain_models.presets import Preset, choose, data_facts
 from domain_models.run_profile import RunProfile
@@ -197,13 +198,6 @@ def with_number_format(
     classes, folder = int(manifest["class_index"].max()) + 1, workspace.cache / "training-format"
     found, sentence = in_fastest_format(config, classes, _training_images(manifest), folder, progress)
     return found, [] if sentence is None else [sentence]
-
-
-def compute_device() -> str:
-    """The GPU where there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run_key(dataset: DatasetVersion, config: TrainingConfig) -> str:

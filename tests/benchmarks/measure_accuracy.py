@@ -48,7 +48,8 @@ from domain_models.decision_weights import choose_decision_weights
 from domain_models.inference import embed
 from domain_models.intervals import bootstrap_weights, group_codes, group_sums
 from domain_models.metrics import evaluate, frequency_thirds
-from domain_models.model_package import load_package, read_card
+from domain_models.model_card import read_card
+from domain_models.model_package import load_package
 from domain_models.training_config import SecondStageKind, TrainingConfig
 from domain_models.training_data import TrainingData
 from domain_models.training_phases import classifier_of

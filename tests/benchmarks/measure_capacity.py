@@ -42,7 +42,7 @@ from data_contracts.records import ImageRecord, NewLabelEvent, Occurrence  # noq
 from data_contracts.settings import read_settings  # noqa: E402
 from data_contracts.vocabulary import Action, Source  # noqa: E402
 from data_contracts.workspace import Workspace  # noqa: E402
-from domain_models.model_package import read_card  # noqa: E402
+from domain_models.model_card import read_card  # noqa: E402
 from domain_models.runtimes import Runtime, open_runtime  # noqa: E402
 from pipelines.demo_images import installed_images  # noqa: E402
 from pipelines.steps.curate import CurateRequest, curate  # noqa: E402

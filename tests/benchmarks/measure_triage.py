@@ -38,7 +38,7 @@ from domain_models.calibrators import CalibrationKind, fit_kind, fitter
 from domain_models.decision_costs import EQUAL_COSTS, DecisionCosts
 from domain_models.intervals import group_codes
 from domain_models.label_audit import out_of_fold_probabilities
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.training import train as train_network
 from domain_models.triage import fit_triage
 from domain_models.triage_outcome import measure

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.runtimes import Runtime, open_runtime
 from pipelines.serving.contract import Prediction
 from pipelines.steps.decisions import Decider

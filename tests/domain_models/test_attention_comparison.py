@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from domain_models.attention import AttentionKind
+from domain_models.architecture import AttentionKind
 from domain_models.attention_comparison import compare_attention
 from domain_models.inference import ImageRows
 from domain_models.preprocessing import Preprocessing

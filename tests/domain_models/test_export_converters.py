@@ -22,9 +22,11 @@ from domain_models.compute import Threads
 from domain_models.export import kinds
 from domain_models.export.converters import CONVERTERS, Source
 from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision, check_kind
-from domain_models.graph import GRAPH_INPUT, NORMALISED_INPUT, write_graph
+from domain_models.graph import write_graph
+from domain_models.graph_names import GRAPH_INPUT, NORMALISED_INPUT
 from domain_models.inference import predict_logits
-from domain_models.model_package import ModelCard, save_package
+from domain_models.model_card import ModelCard
+from domain_models.model_package import save_package
 from domain_models.preprocessing import Preprocessing, to_tensor
 from domain_models.runtimes import Computable, Runtime, open_computable
 

@@ -12,15 +12,14 @@ import torch
 
 from data_contracts.errors import BadInput, Refused
 from domain_models import litert_compute
-from domain_models.architecture import Architecture
+from domain_models.architecture import Architecture, Mirror
 from domain_models.backbones import build_network
 from domain_models.bundled_weights import BUNDLED_PACKAGES
 from domain_models.compute import Threads
 from domain_models.export.kinds import LITERT_NAME, POSSIBLE, ExportFormat, Precision
 from domain_models.export.litert_conversion import write_litert
 from domain_models.inference import predict_logits
-from domain_models.mirroring import Mirror
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Computable, Runtime, open_computable
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from domain_models.architecture import HeadKind
 from domain_models.attention import EfficientChannelAttention
 from domain_models.calibration import softmax
 from domain_models.class_weights import class_weights
 from domain_models.decision_costs import DecisionCosts, weighted_mistakes
 from domain_models.decision_weights import choose_decision_weights
-from domain_models.heads import COSINE_SCALE, HeadKind
+from domain_models.heads import COSINE_SCALE
 from domain_models.inference import predict_logits
 from domain_models.linear_probe import LinearProbe, macro_f1
 from domain_models.losses import LOSSES, arcface, ldam, ldam_margins

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from data_contracts.input_settings import AugmentationSettings
-from domain_models.architecture import Architecture
+from domain_models.architecture import Architecture, HeadKind, Mirror
 from domain_models.backbones import Classifier, build_network
 from domain_models.explanations import class_activation
-from domain_models.heads import HeadKind
 from domain_models.inference import embed, predict_logits
-from domain_models.mirroring import Mirror, allowed_mirror, either_look, mirrored
-from domain_models.model_package import ONNX_FILE, ModelCard, load_package, save_package
+from domain_models.mirroring import allowed_mirror, either_look, mirrored
+from domain_models.model_card import ONNX_FILE, ModelCard
+from domain_models.model_package import load_package, save_package
 from domain_models.preprocessing import Preprocessing, to_tensor
 from domain_models.stage_split import freeze_stages, prefix_of, splits_exactly, suffix_of
 

@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from data_contracts.errors import BadInput, IntegrityError, NotFound
-from domain_models.architecture import Architecture
-from domain_models.attention import AttentionKind
+from domain_models.architecture import Architecture, AttentionKind, HeadKind
 from domain_models.backbones import Classifier, build_network, input_size_of
 from domain_models.bundled_weights import BUNDLED_PACKAGES, read_bundled_weights
 from domain_models.explanations import class_activation
-from domain_models.graph import GRAPH_INPUT
-from domain_models.heads import HeadKind
+from domain_models.graph_names import GRAPH_INPUT
 from domain_models.inference import predict_logits
-from domain_models.model_package import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard, load_package, save_package
+from domain_models.model_card import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, ModelCard
+from domain_models.model_package import load_package, save_package
 from domain_models.preprocessing import Preprocessing
 from domain_models.stage_split import freeze_stages, splits_exactly
 from domain_models.timm_models import create_timm_model

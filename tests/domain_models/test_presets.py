@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_contracts.input_settings import AugmentationSettings
-from domain_models.mirroring import Mirror
+from domain_models.architecture import Mirror
 from domain_models.presets import DataFacts, Preset, choose
 from domain_models.training_config import SecondStageKind
 from domain_models.training_phases import architecture_of

@@ -13,11 +13,11 @@ import torch
 
 from data_contracts.errors import BadInput, IntegrityError
 from domain_models import pruning
-from domain_models.architecture import Architecture
-from domain_models.attention import AttentionKind
+from domain_models.architecture import Architecture, AttentionKind
 from domain_models.backbones import Classifier, build_network
-from domain_models.graph import GRAPH_INPUT
-from domain_models.model_package import CARD_FILE, ONNX_FILE, ModelCard, load_package, save_package
+from domain_models.graph_names import GRAPH_INPUT
+from domain_models.model_card import CARD_FILE, ONNX_FILE, ModelCard
+from domain_models.model_package import load_package, save_package
 from domain_models.package_start import check_classes
 from domain_models.preprocessing import Preprocessing, to_tensor
 from domain_models.pruning import pruned

@@ -15,7 +15,7 @@ from domain_models.compute import Threads
 from domain_models.export.kinds import OPENVINO_NAME, Precision
 from domain_models.export.quantization_training import QuantizationTraining, write_trained_int8
 from domain_models.inference import ImageRows, predict_logits
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Computable, Runtime, open_computable
 from domain_models.training_data import LabelledImages

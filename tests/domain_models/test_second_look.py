@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from domain_models.architecture import Architecture
 from domain_models.decision_costs import DecisionCosts, weighted_mistakes
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.preprocessing import Preprocessing
 from domain_models.second_look import TOLERATED, SecondLook, choose_second_look, looking_twice
 

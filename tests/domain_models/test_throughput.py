@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from domain_models import throughput
 from domain_models.architecture import Architecture
 from domain_models.compute import Compute, Threads
-from domain_models.model_package import ModelCard
+from domain_models.model_card import ModelCard
 from domain_models.preprocessing import Preprocessing
 from domain_models.runtimes import Runtime
 from domain_models.throughput import Throughput, kept, measured, usual

@@ -16,7 +16,8 @@ from domain_models.backbones import build_network
 from domain_models.compute import Threads
 from domain_models.export.kinds import Precision
 from domain_models.inference import predict_logits
-from domain_models.model_package import ModelCard, load_package, save_package
+from domain_models.model_card import ModelCard
+from domain_models.model_package import load_package, save_package
 from domain_models.preprocessing import Preprocessing, to_tensor
 from domain_models.torch_compute import Normaliser, open_torch
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from domain_models import training_format
-from domain_models.attention import AttentionKind
+from domain_models.architecture import AttentionKind
 from domain_models.preprocessing import Preprocessing
 from domain_models.training_config import Precision, TrainingConfig
 from domain_models.training_format import TrainingRates, in_fastest_format, training_rates

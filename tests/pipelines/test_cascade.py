@@ -13,7 +13,7 @@ import pytest
 
 from data_contracts.errors import BadInput, Refused
 from data_contracts.workspace import Workspace
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from pipelines.steps.cascade import CascadeRequest, cascade
 from pipelines.steps.export import ExportRequest, export
 from pipelines.steps.models import list_models

@@ -14,7 +14,7 @@ from data_contracts.ledger.events import append_events
 from data_contracts.records import NewLabelEvent
 from data_contracts.vocabulary import Action, Source
 from data_contracts.workspace import Workspace
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.registry import open_registry

@@ -22,7 +22,7 @@ from data_contracts.workspace import Workspace
 from domain_models import deployment_speed, pruning
 from domain_models.compression import Choice, CompressionRow
 from domain_models.export.kinds import Precision
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.preprocessing import Preprocessing
 from pipelines.command_line.summaries_compress import summarise_compress
 from pipelines.steps import compress as compress_step

@@ -16,7 +16,7 @@ from data_contracts.review.tasks import task, tasks_frame
 from data_contracts.vocabulary import DecideBy
 from data_contracts.workspace import Workspace
 from domain_models.decision_costs import EQUAL_COSTS, cheapest, cost_matrix
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.promote import GateRefused, PromoteRequest, promote

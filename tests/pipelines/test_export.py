@@ -19,7 +19,7 @@ from domain_models.export import converters
 from domain_models.export.artefact import Manifest
 from domain_models.export.converters import Converter, Source
 from domain_models.export.kinds import ExportFormat, Precision
-from domain_models.graph import GRAPH_INPUT
+from domain_models.graph_names import GRAPH_INPUT
 from domain_models.preprocessing import prepare_file
 from pipelines.steps.export import ExportRequest, export
 from pipelines.steps.score import ScoreRequest, score

@@ -8,7 +8,7 @@ import pytest
 
 from data_contracts.errors import BadInput, ProfileError
 from data_contracts.workspace import Workspace
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from pipelines.steps.evaluate import EvaluateRequest, evaluate
 from pipelines.steps.registry import open_registry
 from pipelines.steps.report import ReportRequest, write_report

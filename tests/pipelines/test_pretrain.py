@@ -12,7 +12,7 @@ from rich.console import Console
 from data_contracts.errors import BadInput
 from data_contracts.workspace import Workspace
 from domain_models import pretraining
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.pretrained_weights import read_record
 from domain_models.training_data import UnlabelledImages
 from pipelines.command_line.summaries_model import summarise_pretrain

@@ -21,7 +21,7 @@ from data_contracts.profile import shipped_profile_text
 from data_contracts.records import NewLabelEvent, PromotionEvent
 from data_contracts.vocabulary import Action, Alias, Source, Split
 from data_contracts.workspace import Workspace
-from domain_models.model_package import ModelCard, RetrainedFrom, read_card
+from domain_models.model_card import ModelCard, RetrainedFrom, read_card
 from domain_models.tracking import Registry
 from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset

@@ -22,7 +22,7 @@ from data_contracts.errors import BadInput, TailsightError, Unreachable
 from data_contracts.frames import SCORES, read_table
 from data_contracts.progress import SILENT
 from data_contracts.workspace import Workspace
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.runtimes import Runtime, packaged
 from domain_models.tracking import Registry
 from pipelines.steps import ray_session, score_ray

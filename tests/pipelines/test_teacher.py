@@ -9,7 +9,7 @@ import pytest
 
 from data_contracts.errors import BadInput, NotFound
 from data_contracts.workspace import Workspace
-from domain_models.model_package import CARD_FILE, read_card
+from domain_models.model_card import CARD_FILE, read_card
 from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.learning_data import learning_data, with_sources

@@ -8,7 +8,7 @@ import pytest
 
 from data_contracts.workspace import Workspace
 from domain_models import training_format
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from domain_models.training_format import TrainingRates
 from pipelines.steps.registry import open_registry
 from pipelines.steps.train import TrainRequest, train

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from data_contracts.errors import BadInput, TailsightError
 from data_contracts.workspace import Workspace
+from domain_models.architecture import HeadKind
 from domain_models.batches import AugmentedImages
-from domain_models.heads import HeadKind
 from domain_models.team import ALONE, Team
 from domain_models.training import train
 from domain_models.training_config import ReweightingKind, SamplerKind, TrainingConfig

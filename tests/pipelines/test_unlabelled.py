@@ -18,7 +18,7 @@ from data_contracts.records import NewLabelEvent
 from data_contracts.set_aside import is_set_aside
 from data_contracts.vocabulary import Action, Source
 from data_contracts.workspace import Workspace
-from domain_models.model_package import read_card
+from domain_models.model_card import read_card
 from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ingest import IngestRequest, ingest
