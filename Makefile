@@ -74,6 +74,7 @@ bench-accuracy: $(VENV)/.installed-for-tests  ## presets and methods against a p
 
 bench-speed: $(VENV)/.installed-for-tests demo  ## scoring, serving, training and smaller models against what one would otherwise write
 	@$(BIN)/python tests/benchmarks/measure_scoring.py --workspace demo-workspace
+	@$(BIN)/python tests/benchmarks/measure_small_batch.py --workspace demo-workspace
 	@$(BIN)/python tests/benchmarks/measure_serving.py
 	@$(BIN)/python tests/benchmarks/measure_training.py
 	@$(BIN)/python tests/benchmarks/measure_compression.py $(filter x-sdd elpv,$(SETS)) --epochs 15 --compress-epochs 8 --minutes 9

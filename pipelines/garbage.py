@@ -1,8 +1,8 @@
 """When a command's process looks for unreachable objects: seldom while it loads libraries, not at all when it ends.
 
-Importing makes a million objects of which none is garbage, and Python searches them again and again: 0.7 s of the
-start of `score` on 2 cores. At its end the interpreter searches all of them once more before it frees them: 2 s.
-The system takes a process's memory back without either.
+Importing makes a million objects of which none is garbage, and Python searches them again and again. At its end the
+interpreter searches all of them several times more, which took longer than many a command. The system takes a process's
+memory back without either.
 """
 
 from __future__ import annotations

@@ -141,6 +141,26 @@ def scoring(results: Path) -> tuple[str, str, list[str]]:
     return "Batch scoring against a plain loop", "python tests/benchmarks/measure_scoring.py", lines
 
 
+def small_batch(results: Path) -> tuple[str, str, list[str]]:
+    """Title, command and lines."""
+    names = {"plain": "plain loop", "score": "`score`", "mistake": "`score` of a model that does not exist: the answer"}
+    lines: list[str] = []
+    for result in read(results, "small-batch.json"):
+        ratios = {"score": middle(result["times_plain"], "{:.2f}")}
+        rows = [
+            [label, middle(found["seconds"], "{:.1f}"), ratios.get(name, ""), middle(found["megabytes"])]
+            for name, label in names.items()
+            for found in [result["ways"][name]]
+        ]
+        lines += markdown_table("way|seconds|times sooner than the plain loop|memory, MB", rows)
+        lines += [
+            "",
+            f"{result['files']} images, {result['repetitions']} repetitions in turn; the start and the end of ",
+        ]
+        lines[-1] += "each process count."
+    return "Few images, the whole command", "python tests/benchmarks/measure_small_batch.py", lines
+
+
 def serving(results: Path) -> tuple[str, str, list[str]]:
     """Title, command and lines."""
     names = {

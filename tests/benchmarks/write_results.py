@@ -13,7 +13,7 @@ from compression_rows import compression
 from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
-from speed_tables import markdown_table, one_table, read, scoring, serving
+from speed_tables import markdown_table, one_table, read, scoring, serving, small_batch
 from training_tables import training_section
 
 from domain_models.label_curves import share_of_random
@@ -38,6 +38,7 @@ def main() -> None:
         _million(),
         one_table(RESULTS),
         scoring(RESULTS),
+        small_batch(RESULTS),
         serving(RESULTS),
         compression(RESULTS),
         training_section(read(RESULTS, "training-speed.json")),
