@@ -1,13 +1,15 @@
-"""Fine-tuning against a plain loop: images per second, seconds to the same macro-F1, one process against two.
+"""Fine-tuning against a plain loop: images per second, sooner to the same macro-F1, one process against two.
 
     python tests/benchmarks/measure_training.py
     python tests/benchmarks/measure_training.py --images 200 --repetitions 1 --seeds 1 --epochs 2     a trial, minutes
 
-On the solar cells, for each seed split by group into 64% training, 16% validation and 20% test images (which are not
-looked at). In each repetition, in turn and in processes of their own: the plain loop (plain_training.py); our loop on
-the same schedule; our loop in two processes; then the number formats, forward and backward alone. The first --seeds
-repetitions train to the end and give macro-F1 as well, the others two epochs, for the speed. For each seed the preset
-``standard``, as it is, trains until its macro-F1 on validation is what the plain loop had at its end.
+On the solar cells, for each seed split by group into 64% training, 16% validation and 20% test images. In each
+repetition, in turn and in processes of their own: the plain loop (plain_training.py); our loop on the same schedule;
+our loop in two processes; then the number formats, forward and backward alone. The first --seeds repetitions train to
+the end and give macro-F1 as well, the others two epochs, for the speed. For each seed also ``train`` as a user calls
+it, preset ``standard``, from the first file to the registered candidate: calibration, decision weights and the graph
+for scoring are in its seconds, and it does not know the plain loop's result. Without its fold models, which set triage
+thresholds and change no class. Macro-F1 of both on the test images, which chose nothing.
 
 Decoding is in the seconds of both sides: the plain loop decodes in every epoch, ours once, before its first.
 Writes training-speed.json after every run; a killed measurement goes on there.
@@ -16,7 +18,6 @@ Writes training-speed.json after every run; a killed measurement goes on there.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
@@ -40,22 +41,21 @@ from data_contracts.blobs import Blobs
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.roots import registered_roots
 from data_contracts.settings import read_settings
+from data_contracts.vocabulary import Split
 from data_contracts.workspace import Workspace
-from domain_models.training import train
+from domain_models.intervals import group_codes
+from domain_models.training import train as fine_tune
 from domain_models.training_config import TrainingConfig
 from pipelines.steps.candidate import prepared_data
 from pipelines.steps.dataset import load_dataset
-from pipelines.steps.predictions import image_cache_folder
-from pipelines.steps.train import TrainRequest, plan
+from pipelines.steps.predictions import image_cache_folder, predict_split
+from pipelines.steps.registry import open_registry
+from pipelines.steps.train import TrainRequest, plan, train
 from pipelines.training_processes import team_of
 
 HERE = Path(__file__).resolve().parent
 ALL_IMAGES = 2624
 SPEED_EPOCHS = 2
-
-
-class Reached(Exception):
-    """The macro-F1 that was looked for."""
 
 
 def main() -> None:
@@ -113,8 +113,7 @@ def measure(arguments: argparse.Namespace) -> None:
             run(kind, repetition, task)
         run("formats", repetition, task)
         if whole:
-            target = content["runs"][f"plain {repetition}"]["epochs"][-1]["macro_f1"]
-            run("standard", repetition, {**task, "config": task["standard"], "target": target})
+            run("standard", repetition, task)
 
 
 def task_of(arguments: argparse.Namespace, seed: int, *, whole: bool) -> dict[str, Any]:
@@ -127,8 +126,6 @@ def task_of(arguments: argparse.Namespace, seed: int, *, whole: bool) -> dict[st
         blobs = Blobs(registered_roots(ledger))
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     long = [f"epochs={SPEED_EPOCHS}"] if not whole and not arguments.epochs else []
-    request = TrainRequest(overrides=(*epochs,), seed=seed)
-    standard = plan(workspace, request, manifest, workspace.profile)[0]
     alike = TrainRequest(overrides=(*PLAIN, "label_smoothing=0.05", "early_stopping=1000", *epochs, *long), seed=seed)
     config = plan(workspace, alike, manifest, workspace.profile)[0]
     files = {
@@ -136,19 +133,20 @@ def task_of(arguments: argparse.Namespace, seed: int, *, whole: bool) -> dict[st
             (str(blobs.path(uri)), int(index))
             for uri, index in manifest.loc[manifest["split"] == split, ["uri", "class_index"]].itertuples(index=False)
         ]
-        for split in ("train", "val")
+        for split in ("train", "val", "test")
     }
     return files | {
         "workspace": str(workspace.folder),
         "classes": int(manifest["class_index"].max()) + 1,
         "config": config.model_dump(mode="json"),
-        "standard": standard.model_dump(mode="json"),
+        "overrides": epochs,
+        "seed": seed,
         "threads": read_settings().processes,
     }
 
 
-def ours(task: Mapping[str, Any], processes: int = 1, target: float | None = None) -> dict[str, Any]:
-    """Our loop, decoding included; ends where ``target`` is reached."""
+def ours(task: Mapping[str, Any], processes: int = 1) -> dict[str, Any]:
+    """Our loop, decoding included."""
     torch.set_num_threads(task["threads"])
     workspace, config = Workspace(Path(task["workspace"])), TrainingConfig.model_validate(task["config"])
     dataset, manifest = load_dataset(workspace)
@@ -160,15 +158,35 @@ def ours(task: Mapping[str, Any], processes: int = 1, target: float | None = Non
         decoded = time.perf_counter() - began
 
         def note(row: Mapping[str, float]) -> None:
-            now = time.perf_counter() - began
-            said = {"images": float(len(data.train)), "seconds": row["seconds"], "reached": now}
-            epochs.append(said | {"macro_f1": row["val_macro_f1"], "epoch": row["epoch"]})
-            if target is not None and row["val_macro_f1"] >= target:
-                raise Reached
+            said = {"images": float(len(data.train)), "seconds": row["seconds"]}
+            said |= {"reached": time.perf_counter() - began, "epoch": row["epoch"], "macro_f1": row["val_macro_f1"]}
+            epochs.append(said)
 
-        with contextlib.suppress(Reached):
-            train(data, config, Path(place), after_epoch=note, team=team)
-    return {"epochs": epochs, "decoding_seconds": decoded, "target": target}
+        fine_tune(data, config, Path(place), after_epoch=note, team=team)
+    return {"epochs": epochs, "decoding_seconds": decoded}
+
+
+def standard(task: Mapping[str, Any]) -> dict[str, Any]:
+    """``train --preset standard`` in a copy of the workspace that knows no decoded image and no checkpoint."""
+    torch.set_num_threads(task["threads"])
+    with tempfile.TemporaryDirectory() as place:
+        workspace = Workspace(Path(shutil.copytree(task["workspace"], Path(place) / "workspace")))
+        for folder in (workspace.cache, workspace.runs):
+            shutil.rmtree(folder, ignore_errors=True)
+        request = TrainRequest(overrides=(*task["overrides"], "cross_fit_folds=0"), seed=task["seed"])
+        began = time.perf_counter()
+        report = train(workspace, request)
+        seconds = time.perf_counter() - began
+        dataset, manifest = load_dataset(workspace)
+        with open_registry(workspace) as registry:
+            said = predict_split(workspace, registry, report.model_version, dataset, manifest, Split.TEST)
+    return {
+        "seconds": seconds,
+        "choices": report.choices,
+        "test_predicted": said.predicted.tolist(),
+        "test_labels": said.labels.tolist(),
+        "test_groups": group_codes(said.components, len(said.labels)).tolist(),
+    }
 
 
 def formats(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +198,7 @@ def formats(task: Mapping[str, Any]) -> dict[str, Any]:
 RUNS = {
     "ours": ours,
     "two processes": lambda task: ours(task, processes=2),
-    "standard": lambda task: ours(task, target=task["target"]),
+    "standard": standard,
     "formats": formats,
 }
 

@@ -70,11 +70,15 @@ def _asked_of_training(results: Path) -> Cells:
         times = summary["ours"]["times_plain"]
         what = "`train`, images per second, times the plain loop on the same schedule"
         rows.append(_row(what, "at least 1.3", middle(times, "{:.2f}"), times["median"] >= 1.3))
-        first = [(one["plain_first_seconds"], one["standard_seconds"]) for one in summary["sooner"]]
-        if first and all(own for _, own in first):
-            sooner = spread([plain / own for plain, own in first])
-            what = "preset `standard`, times sooner at the macro-F1 that the plain loop ends with"
-            rows.append(_row(what, "at least 2", middle(sooner, "{:.2f}"), sooner["median"] >= 2))
+        if summary["sooner"]:
+            sooner = spread([one["times"] for one in summary["sooner"]])
+            gained = [100 * one["difference"] for one in summary["sooner"]]
+            what = "`train --preset standard`, times sooner than the plain loop; macro-F1 gained on test, points"
+            told = (
+                f"{middle(sooner, '{:.2f}')}; {statistics.mean(gained):+.1f} ({min(gained):+.1f} to {max(gained):+.1f})"
+            )
+            enough = sooner["median"] >= 2 and statistics.mean(gained) >= 0
+            rows.append(_row(what, "at least 2; at least 0", told, enough))
         if "two_minus_one" in summary:
             points = [100 * difference for difference in summary["two_minus_one"]]
             noise = 100 * max(statistics.stdev(summary["ours"]["macro_f1"]), 0.01) if len(points) > 1 else math.nan
