@@ -54,14 +54,13 @@ class _Member(Team):
     def __init__(self, rank: int, size: int, store: Any, device: str) -> None:
         self.rank, self.size = rank, size
         self._meeting, self._store = store, PrefixStore("tailsight", store)
-        self._cuda = torch.device(device).type == "cuda"
+        self._device = torch.device(device)
         self._job = self._epoch = 0
 
     @property
     def sentence(self) -> str:
         """See :class:`Team`."""
-        how = "the whole batch" if self._cuda else "its own part of a batch"
-        return f" {self.size} processes fine-tuned together; batch normalisation saw {how}."
+        return f" {self.size} processes fine-tuned together, as one would with the whole batch."
 
     def total(self, value: Tensor) -> Tensor:
         """See :class:`Team`."""
@@ -70,17 +69,17 @@ class _Member(Team):
         return value
 
     def prepared(self, part: Classifier) -> Classifier:
-        """On a GPU batch normalisation sees the whole batch; elsewhere each process normalises its own part."""
-        return with_shared_statistics(part) if self._cuda else part
+        """See :class:`Team`; batch normalisation sees the whole batch."""
+        return with_shared_statistics(part, self._device)
 
     def joined(self, part: nn.Module) -> nn.Module:
         """See :class:`Team`."""
-        # Statistics of batches are those of the lead in the end; nobody else needs them.
+        # Running statistics are alike in all processes, or those of the lead count in the end.
         return DistributedDataParallel(part, forward_sync_buffers=False)
 
     def _meet(self) -> None:
         dist.init_process_group(
-            "nccl" if self._cuda else "gloo",
+            "nccl" if self._device.type == "cuda" else "gloo",
             store=self._meeting,
             rank=self.rank,
             world_size=self.size,

@@ -49,6 +49,26 @@ def training_section(results: list[dict[str, Any]]) -> tuple[str, str, list[str]
     return "Fine-tuning against a plain loop", "python tests/benchmarks/measure_training.py", lines
 
 
+def number_format_section(results: list[dict[str, Any]]) -> tuple[str, str, list[str]]:
+    """Title, command and lines of the section about training in 16-bit floats."""
+    rows = []
+    for result in results:
+        seeds = list(result["seeds"].values())
+        points = [[100 * value for value in (one["difference"], *one["interval"])] for one in seeds]
+        told = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*three) for three in points]
+        means = [
+            f"{statistics.mean(one[name][figure] for one in seeds):.3f}"
+            for figure in ("macro_f1", "accuracy")
+            for name in ("fp32", "bf16")
+        ]
+        mean = f"{statistics.mean(three[0] for three in points):+.1f}"
+        faster = [one["times_faster"] for one in seeds if one["times_faster"] is not None]
+        times = middle(spread(faster), "{:.2f}") if faster else ""
+        rows.append([result["set"], str(len(seeds)), *means, mean, "; ".join(told), times])
+    head = "set|seeds|macro-F1, fp32|bf16|accuracy, fp32|bf16|macro-F1 gained, points|each seed, paired|times faster"
+    return "Training in 16-bit floats", "python tests/benchmarks/measure_number_format.py SET", _table(head, rows)
+
+
 def _part(result: Mapping[str, Any]) -> list[str]:
     """The tables, in Markdown."""
     summary, settings = result["summary"], result["settings"]
@@ -142,5 +162,7 @@ def _formats(found: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _table(columns: str, rows: list[list[str]]) -> list[str]:
+    if not rows:
+        return []
     head = columns.split("|")
     return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accuracy_pool import pool as pool_accuracy
 from compression_rows import compression
-from measure_accuracy import pool as pool_accuracy
 from measure_retrain import pool
 from published_figures import PUBLISHED
 from speed_tables import markdown_table, one_table, read, scoring, serving, small_batch
-from training_tables import training_section
+from training_tables import number_format_section, training_section
 
 from domain_models.label_curves import share_of_random
 
@@ -42,6 +42,7 @@ def main() -> None:
         serving(RESULTS),
         compression(RESULTS),
         training_section(read(RESULTS, "training-speed.json")),
+        number_format_section(read(RESULTS, "number-format-*.json")),
         _unlabelled(),
         _attention(),
     ):
@@ -72,7 +73,12 @@ def _accuracy() -> tuple[str, str, list[str]]:
         }
         if two:
             said = ", ".join(f"{method.replace('_', ' ')} {value:.3f}" for method, value in two.items())
-            lines += ["", f"Two-class accuracy on {name} (defective or not): {said}."]
+            lines += ["", f"Two-class accuracy on {name} (probably defective or defective, against the rest): {said}."]
+            alone = [
+                f"{method.replace('_', ' ')} {one['gravest_grade_accuracy']:.3f}"
+                for method, one in found["methods"].items()
+            ]
+            lines += [f"The same of the gravest grade alone against the rest: {', '.join(alone)}."]
     if lines:
         published = [[one.set, one.figure, one.source, one.protocol] for one in PUBLISHED]
         lines += [

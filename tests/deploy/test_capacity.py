@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +17,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def writer() -> ModuleType:
-    place = ROOT / "tests" / "benchmarks" / "write_capacity.py"
-    specification = importlib.util.spec_from_file_location("write_capacity", place)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
+def writer() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+        yield importlib.import_module("write_capacity")
+
+
+@pytest.fixture(scope="module")
+def plan(writer: ModuleType) -> ModuleType:
+    """What the writer plans with."""
+    return sys.modules[writer.planned.__module__]
 
 
 def test_the_document_is_what_its_script_writes_from_the_measured_figures(writer: ModuleType) -> None:
@@ -38,11 +40,11 @@ def test_each_level_names_its_first_bottleneck_and_says_that_prices_are_assumed(
     assert "no price is anybody's price list" in text
 
 
-def test_a_hundred_times_the_images_take_a_hundred_times_the_work(writer: ModuleType) -> None:
+def test_a_hundred_times_the_images_take_a_hundred_times_the_work(writer: ModuleType, plan: ModuleType) -> None:
     measured = json.loads(writer.MEASURED.read_text())
     assumed = writer.Assumptions()
-    small = writer.planned(measured, assumed, writer.Level(10**6, "small", 0.01))
-    large = writer.planned(measured, assumed, writer.Level(10**8, "large", 0.01))
+    small = writer.planned(measured, assumed, plan.Level(10**6, "small", 0.01))
+    large = writer.planned(measured, assumed, plan.Level(10**8, "large", 0.01))
     for name in ("peak", "cores", "machine_hours", "read_gb", "scores_gb", "ledger_gb", "reader_hours"):
         assert getattr(large, name) == pytest.approx(100 * getattr(small, name)), name
     assert large.machines >= large.cores / assumed.cores_per_machine

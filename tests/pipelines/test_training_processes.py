@@ -133,6 +133,20 @@ def test_two_processes_learn_the_weights_that_one_learns_with_the_whole_batch(
     assert not list(workspace.cache.glob("training-processes-*"))
 
 
+def test_batch_normalisation_sees_the_whole_batch_of_two_processes(workspace: Workspace, tmp_path: Path) -> None:
+    with team_of(workspace, 2, "cpu") as team:
+        for backbone in ("test_resnet", "test_efficientnet"):  # the second has activations within its normalisation
+            config = changed(INDEPENDENT, backbone=backbone, keep_batch_statistics=False)
+            together = train(DATA, config, tmp_path / f"two-{backbone}", team=team)
+            alone = train(DATA, config, tmp_path / f"one-{backbone}")
+            # Adam makes much of float noise in weights whose gradient is nothing but that: losses say what was learned.
+            np.testing.assert_allclose(together.history["train_loss"], alone.history["train_loss"], rtol=2e-4)
+            assert difference(alone, together) < 5e-3
+            statistics = [name for name in alone.network.state_dict() if name.endswith("running_var")]
+            assert statistics  # shared with the network that is kept, not left in its twin
+            assert (alone.network.state_dict()[statistics[0]] != 1).any()
+
+
 def test_a_killed_follower_ends_the_training_and_the_same_goes_on_from_its_checkpoint(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -195,7 +209,7 @@ def test_the_twin_for_several_gpus_shares_weights_and_statistics_and_leaves_the_
 
     network = fresh_network(SMALL, 3)
     kinds = [type(module) for module in network.modules()]
-    twin = with_shared_statistics(network)
+    twin = with_shared_statistics(network, torch.device("cuda"))
     assert [type(module) for module in network.modules()] == kinds
     norms = [module for module in twin.modules() if isinstance(module, torch.nn.SyncBatchNorm)]
     assert norms
