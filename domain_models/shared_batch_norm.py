@@ -27,7 +27,7 @@ def with_shared_statistics(part: Classifier, device: torch.device) -> Classifier
         part: of which a twin is made.
         device: where it computes; the processes must have met by the time that it does.
     """
-    twin = _twin_of(part)
+    twin: Classifier = _twin_of(part)
     if device.type == "cuda":
         whole: Classifier = timm().layers.convert_sync_batchnorm(twin)
         return whole
@@ -62,7 +62,7 @@ class _Shared(nn.Module):
         norm = self.norm
         if not norm.training:
             return norm(features)  # type: ignore[no-any-return]
-        found: Tensor = _WholeBatch.apply(features, norm.weight, norm.bias, norm)
+        found: Tensor = _WholeBatch.apply(features, norm.weight, norm.bias, norm)  # type: ignore[no-untyped-call]
         for name in ("drop", "act"):
             found = getattr(norm, name)(found) if hasattr(norm, name) else found
         return found
