@@ -26,21 +26,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
+from capacity_of_records import ledger_rates, score_rates
 from machine import machine
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))  # tests.pipelines has the storage server
 
-from data_contracts.ledger.connect import Ledger  # noqa: E402
-from data_contracts.ledger.events import append_events  # noqa: E402
-from data_contracts.ledger.images import add_images  # noqa: E402
-from data_contracts.ledger.roots import register_root  # noqa: E402
 from data_contracts.object_storage import READS_AT_ONCE, ObjectAddress  # noqa: E402
-from data_contracts.records import ImageRecord, NewLabelEvent, Occurrence  # noqa: E402
-from data_contracts.settings import read_settings  # noqa: E402
-from data_contracts.vocabulary import Action, Source  # noqa: E402
 from data_contracts.workspace import Workspace  # noqa: E402
 from domain_models.model_card import read_card  # noqa: E402
 from domain_models.runtimes import Runtime, open_runtime  # noqa: E402
@@ -51,17 +44,14 @@ from pipelines.steps.ingest import IngestRequest, ingest  # noqa: E402
 from pipelines.steps.ingest_discovery import discover  # noqa: E402
 from pipelines.steps.initialise import initialise  # noqa: E402
 from pipelines.steps.registry import open_registry  # noqa: E402
-from pipelines.steps.score import ROWS_PER_PART  # noqa: E402
 from pipelines.steps.score_files import BatchFile, PreparedFile, prepare_one  # noqa: E402
 from pipelines.steps.score_listing import batch_files  # noqa: E402
-from pipelines.steps.score_parts import Parts  # noqa: E402
 from pipelines.steps.score_rows import rows_of  # noqa: E402
 from pipelines.steps.train import TrainRequest, train  # noqa: E402
 from tests.pipelines.storage_server import StorageServer  # noqa: E402
 
 SIDE = 160
 LARGE = 1024
-CLASSES = tuple(f"class {number:02d}" for number in range(12))
 _REPEATS = 3
 
 
@@ -80,8 +70,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "images": {name: _kind(folder, package) for name, folder in kinds.items()},
         "model": {"backbone": read_card(package).architecture.backbone, "side": SIDE, "rates": _models(package)},
-        "ledger": _ledger(arguments.folder / "ledger"),
-        "scores": {**_scores(arguments.folder / "parts"), "rows_decided_per_core_second": _decided(package)},
+        "ledger": ledger_rates(arguments.folder / "ledger"),
+        "scores": {**score_rates(arguments.folder / "parts"), "rows_decided_per_core_second": _decided(package)},
         "storage": _storage(arguments.folder, kinds["1024 px JPEG"]),
         "folder_listing_per_second": _listing_of_folders(arguments.folder / "listing"),
         "machine": machine(),
@@ -173,99 +163,6 @@ def _decided(package: Path) -> float:
     return round(20 * len(logits) / _on_one_core(decide), 1)
 
 
-def _ledger(folder: Path, images: int = 5_000, at_once: int = 500) -> dict[str, Any]:
-    """Images with their occurrences, and label events, appended as ingest appends them, into a SQLite ledger."""
-    workspace = Workspace(folder)
-    initialise(workspace, "generic")
-    ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(images)]
-    chance = np.random.default_rng(0)
-    with Ledger.open(workspace, read_settings()) as ledger:
-        root = register_root(ledger, folder)
-    empty = _size(folder)
-    with Ledger.open(workspace, read_settings()) as ledger:
-        began = time.monotonic()
-        for start in range(0, images, at_once):
-            records, places = [], []
-            for number in range(start, start + at_once):
-                path = f"2026-11-{number % 28 + 1:02d}/camera-{number % 4}/{ids[number][:16]}.jpg"
-                records.append(
-                    ImageRecord(
-                        image_id=ids[number],
-                        uri=f"{root}/{path}",
-                        width=LARGE,
-                        height=LARGE,
-                        mode="L",
-                        bit_depth=8,
-                        format="JPEG",
-                        size_bytes=200_000,
-                        perceptual_hash=int(chance.integers(-(2**63), 2**63)),
-                        brightness=0.5,
-                    )
-                )
-                places.append(
-                    Occurrence(image_id=ids[number], root_id=root, path=path, size_bytes=200_000, modified_ns=number)
-                )
-            add_images(ledger, records, places, "capacity")
-        with_images = time.monotonic() - began
-    bytes_of_images = _size(folder) - empty  # closed, so that nothing is left in the write-ahead log
-    with Ledger.open(workspace, read_settings()) as ledger:
-        began = time.monotonic()
-        for start in range(0, images, at_once):
-            append_events(
-                ledger,
-                [
-                    NewLabelEvent(
-                        who="benchmark", subject_id=one, action=Action.IMPORT, label=CLASSES[0], source=Source.IMPORT
-                    )
-                    for one in ids[start : start + at_once]
-                ],
-            )
-        with_labels = time.monotonic() - began
-    bytes_of_labels = _size(folder) - empty - bytes_of_images
-    return {
-        "images_per_second": round(images / with_images, 1),
-        "labels_per_second": round(images / with_labels, 1),
-        "bytes_per_image": round(bytes_of_images / images),
-        "bytes_per_label": round(bytes_of_labels / images),
-        "at_once": at_once,
-    }
-
-
-def _scores(folder: Path, count: int = 40) -> dict[str, Any]:
-    """Parts of a score table with twelve classes, as a scoring writes them, and what a row takes in the merged file."""
-    parts = Parts(folder, rows=count * ROWS_PER_PART, size=ROWS_PER_PART, classes=CLASSES)
-    chance = np.random.default_rng(0)
-    frames = []
-    for part in range(count):
-        values = chance.dirichlet(np.full(len(CLASSES), 0.3), ROWS_PER_PART)
-        order = np.sort(values, axis=1)
-        frame = pd.DataFrame(values, columns=[f"prob_{name}" for name in CLASSES])
-        ids = [hashlib.sha256(f"{part} {row}".encode()).hexdigest() for row in range(ROWS_PER_PART)]
-        frame["path"] = [f"s3://plant/line-4/2026-11-23/camera-2/{one[:16]}.jpg" for one in ids]
-        frame["image_id"] = ids
-        frame["predicted"] = [CLASSES[index] for index in values.argmax(axis=1)]
-        frame["confidence"], frame["margin"] = order[:, -1], order[:, -1] - order[:, -2]
-        frame["entropy"] = -(values * np.log(values + 1e-12)).sum(axis=1)
-        frame["conformal_set"] = [[name] for name in frame["predicted"]]
-        frame["decision"] = np.where(frame["confidence"] > 0.8, "auto", "review")
-        frame["reason"] = np.where(frame["confidence"] > 0.8, None, "low_confidence")
-        frame["model_version"], frame["error"] = "1", None
-        frames.append(frame[parts.schema.names])
-    began = time.monotonic()
-    for part, frame in enumerate(frames):
-        parts.write(part, frame)
-    written = time.monotonic() - began
-    merged = folder / "merged.parquet"
-    began = time.monotonic()
-    parts.merge(merged)
-    return {
-        "classes": len(CLASSES),
-        "rows_written_per_second": round(parts.rows / written, 1),
-        "rows_merged_per_second": round(parts.rows / (time.monotonic() - began), 1),
-        "bytes_per_row": round(merged.stat().st_size / parts.rows, 1),
-    }
-
-
 def _storage(folder: Path, images: Path, listed: int = 3_000) -> dict[str, Any]:
     """Reading and listing objects of an S3 server that runs on this machine (moto, in Python): a stand-in."""
     files = sorted(images.rglob("*.jpg"))
@@ -327,10 +224,6 @@ def _best(work: Callable[[], object], clock: Callable[[], float] = time.perf_cou
         work()
         spent = [*spent, clock() - began]
     return min(spent)
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("ledger*") if file.is_file())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity_plan import DAYS, Assumptions, Plan, core_seconds, number, planned
+from machine import in_words
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -88,7 +89,7 @@ def _measured(measured: dict[str, Any]) -> list[str]:
         ["objects listed", f"{number(storage['listed_per_second'])} objects/s"],
         ["files of a folder listed", f"{number(measured['folder_listing_per_second'])} files/s"],
     ]
-    said = f"On {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, {measured['date']}. "
+    said = f"On {in_words(machine)}, {measured['date']}. "
     said += (
         "Images and models: one core, by processor time. The storage is a test server on the same cores, so a stand-in."
     )
