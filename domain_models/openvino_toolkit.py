@@ -31,6 +31,12 @@ def load_openvino() -> ModuleType:
 
 
 @cache
+def openvino_computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor; elsewhere it computes in 32-bit floats without a word."""
+    return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
 def load_nncf() -> ModuleType:
     """Import NNCF, with its telemetry client switched off for good."""
     load_openvino()

@@ -20,7 +20,7 @@ from domain_models.device import compute_device
 from domain_models.export.kinds import Precision
 from domain_models.graph_names import NORMALISED_INPUT
 from domain_models.model_card import CARD_FILE, ONNX_FILE, ModelCard, read_card
-from domain_models.openvino_toolkit import load_openvino
+from domain_models.openvino_toolkit import load_openvino, openvino_computes_bf16
 from domain_models.preprocessing import normalise
 from domain_models.second_look import SecondLook, looking_twice
 
@@ -164,8 +164,9 @@ def _onnx(item: Computable, card: ModelCard, threads: Threads | None) -> Compute
 
 
 def _openvino(item: Computable, card: ModelCard, threads: Threads | None) -> Compute:
-    hint = "bf16" if item.precision is Precision.BF16 else "f32"
-    compute = _openvino_compute(item, card, threads, hint)
+    if item.precision is not Precision.BF16 or not openvino_computes_bf16():
+        return _openvino_compute(item, card, threads, "f32")  # nothing to look at twice
+    compute = _openvino_compute(item, card, threads, "bf16")
     if item.second_look is None:
         return compute
     return looking_twice(compute, _openvino_compute(item, card, threads, "f32"), card, item.second_look)

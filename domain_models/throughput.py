@@ -16,6 +16,7 @@ from domain_models.compute import Compute, Threads, TwoSteps
 from domain_models.device import compute_device
 from domain_models.kept_measurements import kept_or_measured
 from domain_models.model_card import ModelCard
+from domain_models.processor import processor_name
 from domain_models.runtimes import Runtime
 
 BATCHES = (8, 4, 16)
@@ -121,13 +122,3 @@ def kept(
     content += ["usual first", None if card.cascade is None else card.cascade.model_dump(mode="json")]
     content += [platform.processor() or platform.machine(), processor_name()]
     return kept_or_measured(folder, content, Throughput, lambda: measured(opened, images(), cores))
-
-
-def processor_name() -> str:
-    """The processor's model, as the system calls it; empty where it does not say."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor()
-    lines = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(("model name", "flags")))
-    return " ".join(sorted(set(lines)))

@@ -15,8 +15,8 @@ from domain_models.architecture import Architecture, Mirror
 from domain_models.backbones import build_network
 from domain_models.kept_measurements import kept_or_measured
 from domain_models.number_formats import autocast
+from domain_models.processor import processor_name
 from domain_models.stage_split import freeze_stages, set_training_mode
-from domain_models.throughput import processor_name
 from domain_models.training_config import Precision, TrainingConfig
 from domain_models.training_phases import architecture_of
 

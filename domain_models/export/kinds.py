@@ -6,6 +6,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 
 from data_contracts.errors import BadInput
+from domain_models.openvino_toolkit import openvino_computes_bf16
 
 
 class ExportFormat(StrEnum):
@@ -55,7 +56,8 @@ def check_kind(format_name: str, precision_name: str) -> tuple[ExportFormat, Pre
     """The format and precision that a person means.
 
     Raises:
-        BadInput: there is no such format or precision, they do not go together, or the format's toolkit is missing.
+        BadInput: there is no such format or precision, they do not go together, the format's toolkit is missing, or
+            this processor does not compute in that precision.
     """
     try:
         kind = ExportFormat(format_name)
@@ -84,7 +86,23 @@ def check_kind(format_name: str, precision_name: str) -> tuple[ExportFormat, Pre
         raise BadInput(f"There is no precision {precision_name!r}.", remedy=f"Precisions: {precisions}.") from None
     if precision not in POSSIBLE[kind]:
         raise BadInput(f"{kind.value} has no {precision.value}.", remedy=f"Precisions: {', '.join(POSSIBLE[kind])}.")
+    if reason := not_computed_here(kind, precision):
+        raise BadInput(
+            f"{kind.value} cannot be exported in {precision.value} here.",
+            cause=reason,
+            remedy=f"Export on a machine that has {precision.value}, or take another --precision.",
+        )
     return kind, precision
+
+
+def not_computed_here(kind: ExportFormat, precision: Precision) -> str | None:
+    """Why the parity gate could not see here what another processor would compute; ``None``: it can."""
+    if (kind, precision) == (ExportFormat.OPENVINO, Precision.BF16) and not openvino_computes_bf16():
+        return (
+            "This processor has no bf16: the parity gate would compare 32-bit floats with themselves, and nobody would"
+            " have seen what a processor with bf16 decides."
+        )
+    return None
 
 
 ONNX_NAME = "model.onnx"

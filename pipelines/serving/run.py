@@ -57,8 +57,8 @@ def serve(workspace: Workspace, options: ServeOptions, tell: Callable[[Serving],
     listener = _listener(options)
     with listener:
         with progress.step("Finding the model"):
-            model = find_model(workspace, options.model, options.runtime)
-        for sentence in model.today.sentences(model.version):
+            model = find_model(workspace, options.model, options.runtime, progress)
+        for sentence in model.remarks:
             progress.say(sentence)
         asyncio.run(_serve(workspace, options, model, keys, listener, tell, progress))
 

@@ -9,6 +9,7 @@ from data_contracts.errors import NotFound
 from data_contracts.ledger.connect import Ledger
 from data_contracts.ledger.promotions import promotions
 from data_contracts.ledger.taxonomies import current_taxonomy
+from data_contracts.progress import SILENT, Progress
 from data_contracts.vocabulary import Alias
 from data_contracts.workspace import Workspace
 from pipelines.steps.ledger import open_ledger
@@ -29,6 +30,7 @@ class ServedModel:
         key_of_files: differs whenever what computes does.
         today: what its classes are called today.
         taxonomy_version: of the taxonomy that says so.
+        remarks: what the person who runs the server should know of it.
     """
 
     version: str
@@ -37,6 +39,7 @@ class ServedModel:
     key_of_files: str
     today: ClassesToday
     taxonomy_version: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -49,7 +52,7 @@ class ServedModel:
         return self.recipe.package
 
 
-def find_model(workspace: Workspace, name: str, runtime: str = AUTO) -> ServedModel:
+def find_model(workspace: Workspace, name: str, runtime: str = AUTO, progress: Progress = SILENT) -> ServedModel:
     """The model that ``name`` means now, its files verified; computed by what would score it.
 
     Raises:
@@ -59,8 +62,9 @@ def find_model(workspace: Workspace, name: str, runtime: str = AUTO) -> ServedMo
     """
     with open_ledger(workspace) as ledger:
         taxonomy = current_taxonomy(ledger).version
-    model = scoring_model(workspace, name, runtime)
-    return ServedModel(model.version, model.recipe, model.runtime, model.key, model.today, taxonomy)
+    model = scoring_model(workspace, name, runtime, progress=progress)
+    remarks = tuple(model.remarks())
+    return ServedModel(model.version, model.recipe, model.runtime, model.key, model.today, taxonomy, remarks)
 
 
 class Watch:

@@ -191,6 +191,8 @@ class Service:
                 if standing != (model.version, model.taxonomy_version):
                     name, runtime = self.options.model, self.options.runtime
                     model = await asyncio.to_thread(find_model, self._workspace, name, runtime)
+                    for sentence in model.remarks:
+                        _LOG.warning("%s", sentence)
                 self.workers.want(model)
                 self._said = ""
             except Exception as error:  # a ledger that does not answer now must not end the server

@@ -16,7 +16,7 @@ from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import write_atomically
 from domain_models.compute import Compute, Threads
 from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact, write_manifest
-from domain_models.export.kinds import ExportFormat, Precision
+from domain_models.export.kinds import ExportFormat, Precision, not_computed_here
 from domain_models.model_card import ONNX_FILE, WEIGHTS_FILE, ModelCard, read_card
 from domain_models.model_package import load_package
 from domain_models.preprocessing import Preprocessing
@@ -106,6 +106,9 @@ def deployables_of(
     if runtime is not Runtime.OPENVINO:
         return found
     for precision in PRECISIONS:
+        if why := not_computed_here(ExportFormat.OPENVINO, precision):
+            left_out[f"{item.name}, {precision.value}"] = why
+            continue
         folder = item.artefacts / f"{FOLDER_PREFIX}{ExportFormat.OPENVINO.value}-{precision.value}"
         try:
             manifest = _artefact(subject, item.package, card, precision, folder, progress)

@@ -19,9 +19,9 @@ from data_contracts.settings import read_settings
 from data_contracts.workspace import Workspace
 from domain_models.model_card import CARD_FILE, ModelCard, read_card
 from domain_models.preprocessing import Preprocessing
+from domain_models.processor import processor_name
 from domain_models.runtimes import Runtime, resolve_runtime
 from domain_models.teacher import class_columns
-from domain_models.throughput import processor_name
 from domain_models.training import train as train_network
 from domain_models.training_config import TrainingConfig, with_overrides
 from domain_models.training_data import TrainingData

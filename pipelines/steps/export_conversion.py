@@ -23,8 +23,8 @@ from domain_models.graph import write_graph
 from domain_models.graph_names import GRAPH_INPUT
 from domain_models.inference import predict_logits
 from domain_models.model_card import ONNX_FILE, ModelCard
+from domain_models.processor import adds_8_bit_products_in_32_bits, processor_name
 from domain_models.runtimes import Computable, Runtime
-from domain_models.throughput import processor_name
 from domain_models.training_data import TrainingData
 from pipelines.steps.export_gate import Gate
 
@@ -114,6 +114,8 @@ def convert(
         converter = CONVERTERS[kind, precision]
         converter.write(Source(network, card, graph, data.train.images[calibration]), folder)
     item, arithmetic = Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), converter.arithmetic
+    if (kind, precision) == (ExportFormat.OPENVINO, Precision.INT8) and not adds_8_bit_products_in_32_bits():
+        arithmetic += "; weights have 7 of the 8 bits, because this processor adds products in 16 bits"
     parity, look = gate.hold(item, progress)
     if not parity.passed and conversion.can_be_trained:
         progress.say(f"8 bits as they are do not pass: {' '.join(parity.failures)} The network is trained in 8 bits.")

@@ -46,8 +46,21 @@ class Gate:
     expected: NDArray[np.float32]
     limits: ParityLimits
 
+    @classmethod
+    def against(
+        cls,
+        network: Computable,
+        card: ModelCard,
+        val: LabelledImages,
+        limits: ParityLimits,
+        progress: Progress = SILENT,
+    ) -> Gate:
+        """A gate that holds artefacts against what this computes, usually the package in 32-bit floats."""
+        blind = cls(card, val, np.empty((0, len(card.classes)), dtype=np.float32), limits)
+        return replace(blind, expected=blind._logits(network, val, BATCH, progress))
+
     def hold(self, opened: Computable, progress: Progress = SILENT) -> tuple[ParityReport, SecondLook | None]:
-        """Run an artefact over all images in batches, and over some one by one, and count what differs.
+        """Let an artefact choose what it looks at twice, if its runtime can, and :meth:`check` it.
 
         Returns:
             The report, and which images are to be looked at twice, where the runtime can and the report assumes it.
@@ -55,16 +68,24 @@ class Gate:
         Raises:
             Refused: the runtime cannot compute the artefact.
         """
-        together, look = self._logits(opened, self.val, BATCH, progress), None
+        look = None
         if (opened.runtime, opened.precision) in LOOKS_TWICE:
-            look = choose_second_look(self.card, together, self.expected)
+            look = choose_second_look(self.card, self._logits(opened, self.val, BATCH, progress), self.expected)
             opened = replace(opened, second_look=look)
-            together = self._logits(opened, self.val, BATCH, progress)
+        return self.check(opened, progress), look
+
+    def check(self, opened: Computable, progress: Progress = SILENT) -> ParityReport:
+        """Run an artefact as it is over all images in batches, and over some one by one, and count what differs.
+
+        Raises:
+            Refused: the runtime cannot compute the artefact.
+        """
+        together = self._logits(opened, self.val, BATCH, progress)
         few = self.val.subset(np.arange(min(ALONE, len(self.val))))
         alone = self._logits(opened, few, 1, progress)
         network, artefact, each = (self._outcome(logits) for logits in (self.expected, together, alone))
         labels, classes = self.val.labels, self.card.classes
-        return compare(network, artefact, each, labels, classes, self.limits, batch_size=BATCH), look
+        return compare(network, artefact, each, labels, classes, self.limits, batch_size=BATCH)
 
     def _logits(self, opened: Computable, images: LabelledImages, size: int, progress: Progress) -> NDArray[np.float32]:
         parts = []

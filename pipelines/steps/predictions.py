@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,10 @@ from domain_models.tracking import Registry
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import shares_today
 from pipelines.steps.score_parts import PROBABILITY
+
+if TYPE_CHECKING:
+    from domain_models.inference import ImageRows
+    from domain_models.preprocessing import Preprocessing
 
 BATCH = 64
 PREDICTED = "predicted_index"
@@ -133,8 +138,6 @@ def _predict(
     taxonomy: Taxonomy,
     progress: Progress,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    from domain_models.image_cache import build_image_cache
-    from domain_models.inference import ImageRows
     from domain_models.model_card import read_card
     from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
 
@@ -149,18 +152,8 @@ def _predict(
             cause="The taxonomy was changed since it was trained.",
             remedy="Train a new candidate.",
         )
-    with open_ledger(workspace) as ledger:
-        blobs = Blobs(registered_roots(ledger))
+    images = prepared_rows(workspace, rows, card.preprocessing, progress)
     ids = list(rows["image_id"])
-    cached = build_image_cache(
-        image_cache_folder(workspace),
-        list(zip(ids, rows["uri"], strict=True)),
-        blobs,
-        card.preprocessing,
-        processes=read_settings().processes,
-        progress=progress,
-    )
-    images = ImageRows(cached.array, cached.rows(ids))
     compute = open_runtime(resolve_runtime(Runtime.AUTO, package), package, card)  # as production scores
     logits = []
     with progress.step("Predicting", total=len(ids)) as step:
@@ -169,6 +162,37 @@ def _predict(
             step.advance(len(logits[-1]))
     own = card.probabilities(np.concatenate(logits))
     return np.asarray(own @ shares), card.decision_costs.predicted(own, shares)
+
+
+def prepared_rows(
+    workspace: Workspace, rows: pd.DataFrame, spec: Preprocessing, progress: Progress = SILENT
+) -> ImageRows:
+    """Images as a model wants them, from the workspace's cache; what is not there yet is decoded.
+
+    Args:
+        workspace: where images and caches are.
+        rows: of a dataset version's manifest.
+        spec: of the model.
+        progress: told of decoding.
+
+    Raises:
+        TailsightError: an image cannot be read any more.
+    """
+    from domain_models.image_cache import build_image_cache
+    from domain_models.inference import ImageRows
+
+    with open_ledger(workspace) as ledger:
+        blobs = Blobs(registered_roots(ledger))
+    ids = list(rows["image_id"])
+    cached = build_image_cache(
+        image_cache_folder(workspace),
+        list(zip(ids, rows["uri"], strict=True)),
+        blobs,
+        spec,
+        processes=read_settings().processes,
+        progress=progress,
+    )
+    return ImageRows(cached.array, cached.rows(ids))
 
 
 def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:

@@ -57,7 +57,8 @@ class ScoreReport(BaseModel):
     """What was scored. ``expected_error`` and its interval are of the automatic decisions, from calibration images.
 
     ``answered_early``: images that the small model of a cascade answered alone. ``computed_by`` says what computed,
-    with which numbers; ``remarks`` say where the classes have changed since the model was trained.
+    with which numbers; ``remarks`` say where the classes have changed since the model was trained, and why an
+    artefact was passed over.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -129,7 +130,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
     require_writable(request.out)
     files = batch_files(request.images, ignore=[workspace.folder])
     batch = batch_name(request.images, files)
-    model = scoring_model(workspace, request.model, request.runtime, request.precision)
+    model = scoring_model(workspace, request.model, request.runtime, request.precision, progress)
     folder = workspace.scores / batch / model.key
     finished, counts_file = folder / "scores.parquet", folder / "counts.json"
     with workspace.lock(f"score-{batch}"):
@@ -174,7 +175,7 @@ def score(workspace: Workspace, request: ScoreRequest, progress: Progress = SILE
         expected_error_ci=rule.expected_error_ci,
         error_limit=rule.limit,
         reader_hours=counts["review"] * rule.seconds_per_image / 3600,
-        remarks=model.today.sentences(model.version),
+        remarks=model.remarks(),
         reused=reused,
         resumed_rows=resumed,
         seconds=seconds,

@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, Refused
 from data_contracts.ledger.taxonomies import current_taxonomy
+from data_contracts.progress import SILENT, Progress
 from data_contracts.workspace import Workspace
 from domain_models.compute import Compute, Threads
 from domain_models.export.artefact import FOLDER_PREFIX, Manifest, read_artefact
-from domain_models.export.kinds import Precision
+from domain_models.export.kinds import Precision, not_computed_here
 from domain_models.model_card import ModelCard, read_card
+from domain_models.processor import processor_name
 from domain_models.runtimes import Computable, Runtime, open_computable, packaged, resolve_runtime
 from domain_models.throughput import Throughput, kept, usual
 from pipelines.steps.decisions import Decider
+from pipelines.steps.held_here import why_not_here
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
@@ -44,6 +47,7 @@ class ScoringModel:
     Attributes:
         computable: what a runtime opens.
         manifest: of the artefact; ``None`` where the package itself computes.
+        passed_over: why the package computes and not the artefact that was exported last; else ``None``.
     """
 
     version: str
@@ -53,6 +57,7 @@ class ScoringModel:
     manifest: Manifest | None
     decider: Decider
     today: ClassesToday
+    passed_over: str | None = None
 
     @property
     def runtime(self) -> str:
@@ -72,17 +77,25 @@ class ScoringModel:
         if self.manifest is None:
             cascade = "" if self.card.cascade is None else f" {self.card.cascade.in_words}"
             return f"{self.runtime}, 32-bit floats.{cascade}"
-        parity, look = self.manifest.parity, self.manifest.second_look
+        parity, look, arithmetic = self.manifest.parity, self.manifest.second_look, self.manifest.arithmetic
+        if not_computed_here(self.manifest.format, self.manifest.precision):
+            look, arithmetic = None, f"32-bit floats, because this processor has no {self.manifest.precision.value}"
         twice = "" if look is None else f" {look.share:.1%} of them are computed again in 32-bit floats."
         return (
-            f"{self.runtime}, {self.manifest.arithmetic}; it predicts the network's class for {parity.agreement:.1%} of"
+            f"{self.runtime}, {arithmetic}; it predicts the network's class for {parity.agreement:.1%} of"
             f" {parity.images} validation images.{twice}"
         )
 
     @property
     def recipe(self) -> ModelRecipe:
         """What another thread, process or machine needs to load it."""
-        return ModelRecipe(self.version, self.package, self.computable)
+        depends = self.manifest is not None and self.manifest.precision is not Precision.FP32
+        return ModelRecipe(self.version, self.package, self.computable, processor_name() if depends else None)
+
+    def remarks(self) -> list[str]:
+        """What a person should know of this model here and today."""
+        passed_over = [] if self.passed_over is None else [self.passed_over]
+        return [*self.today.sentences(self.version), *passed_over]
 
     def open(self, threads: Threads | None = None) -> Compute:
         """Load it."""
@@ -107,13 +120,16 @@ class ScoringModel:
         return np.stack(readable or [np.zeros((spec.height, spec.width, spec.channels), dtype=np.uint8)])
 
 
-def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precision: str = AUTO) -> ScoringModel:
+def scoring_model(
+    workspace: Workspace, model: str, runtime: str = AUTO, precision: str = AUTO, progress: Progress = SILENT
+) -> ScoringModel:
     """The model that a person means, and what computes it.
 
     ``auto`` takes the artefact that was exported last for torch where there is a GPU, else for OpenVINO; where there is
-    none, the package in 32-bit floats.
+    none, or where it does not pass the parity gate on this machine, the package in 32-bit floats.
 
     Raises:
+        Refused: the artefact that was asked for does not pass the parity gate on this machine.
         NotFound: there is no such model.
         BadInput: there is no such runtime or precision, or no artefact of it.
         IntegrityError: the package or the artefact changed since it was registered.
@@ -124,9 +140,26 @@ def scoring_model(workspace: Workspace, model: str, runtime: str = AUTO, precisi
         artefacts = [(folder, read_artefact(folder)) for folder in registry.attached(version, FOLDER_PREFIX).values()]
     card = read_card(package)
     computed, manifest = _chosen(package, artefacts, runtime, precision)
+    passed_over = None
+    if manifest is not None and (why := why_not_here(workspace, package, computed, manifest, progress)):
+        passed_over = _passed_over(manifest, why, asked=precision != AUTO or computed.runtime is Runtime.LITERT)
+        computed, manifest = packaged(computed.runtime, package), None
     with open_ledger(workspace) as ledger:
         today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
-    return ScoringModel(version, package, card, computed, manifest, Decider.from_card(card), today)
+    return ScoringModel(version, package, card, computed, manifest, Decider.from_card(card), today, passed_over)
+
+
+def _passed_over(manifest: Manifest, why: str, *, asked: bool) -> str:
+    """A sentence for the person who reads the scores.
+
+    Raises:
+        Refused: they asked for this artefact, or nothing else computes in its runtime.
+    """
+    what = f"The {manifest.format.value} {manifest.precision.value} artefact of model version {manifest.model_version}"
+    remedy = f"Run `tailsight export --format {manifest.format.value} --precision {manifest.precision.value}` here"
+    if asked:
+        raise Refused(f"{what} is not used here. {why}", remedy=f"{remedy}, or score with --precision fp32.")
+    return f"{what} is not used here: 32-bit floats are. {why} {remedy} for one that may be."
 
 
 def _chosen(

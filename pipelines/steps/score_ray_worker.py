@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from data_contracts.errors import BadInput
+from data_contracts.errors import BadInput, Refused
 from domain_models.compute import Threads
+from domain_models.processor import instructions_in_words, processor_name
 from pipelines.steps.score_files import BatchFile, computed_batches
 from pipelines.steps.score_recipe import ModelRecipe
 
@@ -51,11 +52,18 @@ class PartScorer:
 
 
 def require_in_reach(recipe: ModelRecipe, samples: Sequence[BatchFile]) -> None:
-    """See that this machine can read the model and files of the batch.
+    """See that this machine can read the model and files of the batch, and computes as the others do.
 
     Raises:
         BadInput: it cannot; the sentence names the machine and the path.
+        Refused: an artefact would compute other numbers here than where it was chosen.
     """
+    if not recipe.computes_alike():
+        raise Refused(
+            f"The machine {socket.gethostname()} of the Ray cluster computes {recipe.computable.name} with other"
+            f" arithmetic ({instructions_in_words(processor_name())}) than the one that was held to the parity gate.",
+            remedy="Score with --precision fp32, or on machines with the same kind of processor.",
+        )
     missing = [] if recipe.is_in_reach() else [f"the model in {recipe.package}"]
     missing += [f"the file {sample.path}" for sample in samples[:1] if not any(s.path.is_file() for s in samples)]
     if missing:

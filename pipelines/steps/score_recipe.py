@@ -9,6 +9,7 @@ from typing import Any
 
 from domain_models.compute import Compute, Threads
 from domain_models.model_card import CARD_FILE, ModelCard, read_card
+from domain_models.processor import computes_alike, processor_name
 from domain_models.runtimes import Computable, open_computable
 from pipelines.steps.decisions import Decider
 from pipelines.steps.score_files import ComputedBatch
@@ -23,11 +24,17 @@ class ModelRecipe:
         version: of the model, as its rows name it.
         package: folder of the model package, at the same path wherever the recipe is opened.
         computable: the package or an artefact in one runtime and precision: every process must compute alike.
+        processor: of the machine that chose an artefact whose numbers depend on it; ``None``: any will do.
     """
 
     version: str
     package: Path
     computable: Computable
+    processor: str | None = None
+
+    def computes_alike(self) -> bool:
+        """Whether this machine comes to the same numbers as the one that chose what computes."""
+        return self.processor is None or computes_alike(self.processor, processor_name())
 
     def is_in_reach(self) -> bool:
         """Whether this process can read the package."""

@@ -19,14 +19,15 @@ from domain_models.architecture import Architecture
 from domain_models.backbones import build_network
 from domain_models.bundled_weights import BUNDLED_PACKAGES
 from domain_models.compute import Threads
-from domain_models.export import kinds
+from domain_models.export import converters, kinds
 from domain_models.export.converters import CONVERTERS, Source
-from domain_models.export.kinds import GRAPH_FILE, ExportFormat, Precision, check_kind
+from domain_models.export.kinds import GRAPH_FILE, OPENVINO_NAME, ExportFormat, Precision, check_kind
 from domain_models.graph import write_graph
-from domain_models.graph_names import GRAPH_INPUT, NORMALISED_INPUT
+from domain_models.graph_names import GRAPH_INPUT, GRAPH_OUTPUT, NORMALISED_INPUT
 from domain_models.inference import predict_logits
 from domain_models.model_card import ModelCard
 from domain_models.model_package import save_package
+from domain_models.openvino_toolkit import load_openvino
 from domain_models.preprocessing import Preprocessing, to_tensor
 from domain_models.runtimes import Computable, Runtime, open_computable
 
@@ -220,3 +221,19 @@ def test_litert_without_its_toolkit_is_refused_with_the_way_to_get_it(monkeypatc
     assert "deploy/litert-toolkit.txt" in str(error.value)
     monkeypatch.setattr(kinds, "find_spec", lambda _: object())
     assert check_kind("litert", "int8") == (ExportFormat.LITERT, Precision.INT8)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_weights_have_7_bits_where_sums_of_8_bit_products_may_not_fit(
+    graph: tuple[torch.nn.Module, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+) -> None:
+    monkeypatch.setattr(converters, "adds_8_bit_products_in_32_bits", lambda: exact)
+    network, path = graph
+    CONVERTERS[ExportFormat.OPENVINO, Precision.INT8].write(Source(network, CARD, path, textures(48, 1)), tmp_path)
+    read = load_openvino().Core().read_model(str(tmp_path / OPENVINO_NAME))
+    assert [read.input(0).get_names(), read.output(0).get_names()] == [{GRAPH_INPUT}, {GRAPH_OUTPUT}]
+    constants = [node.get_data() for node in read.get_ordered_ops() if node.get_type_name() == "Constant"]
+    # Depthwise convolutions multiply channel by channel, so nothing is added there in 16 bits.
+    weights = [values for values in constants if values.dtype == np.int8 and values.ndim == 4]
+    assert len(weights) > 20
+    assert max(np.abs(one.astype(int)).max() for one in weights) == (127 if exact else 64)

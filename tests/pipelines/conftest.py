@@ -86,6 +86,13 @@ def promoted_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspa
 
 
 @pytest.fixture(scope="session")
+def larger_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
+    """A champion on 64 px, which 8-bit arithmetic can still follow; read only."""
+    size = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", "cross_fit_folds=0")
+    return with_champion(tmp_path_factory, "larger", curated_workspace, size)
+
+
+@pytest.fixture(scope="session")
 def challenged_workspace(tmp_path_factory: pytest.TempPathFactory, promoted_workspace: Path) -> Path:
     """Champion 1 and a candidate 2; read only."""
 

@@ -20,20 +20,12 @@ from domain_models.export.artefact import Manifest
 from domain_models.export.converters import Converter, Source
 from domain_models.export.kinds import ExportFormat, Precision
 from domain_models.graph_names import GRAPH_INPUT
+from domain_models.openvino_toolkit import openvino_computes_bf16
 from domain_models.preprocessing import prepare_file
 from pipelines.steps.export import ExportRequest, export
 from pipelines.steps.score import ScoreRequest, score
 from pipelines.steps.score_model import scoring_model
 from tests.pipelines.commands import done, tailsight
-from tests.pipelines.conftest import with_champion
-
-LARGER = ("preprocessing.height=64", "preprocessing.width=64", "probe_views=1", "cross_fit_folds=0")
-
-
-@pytest.fixture(scope="session")
-def larger_workspace(tmp_path_factory: pytest.TempPathFactory, curated_workspace: Path) -> Path:
-    """A champion on 64 px, which 8-bit arithmetic can still follow; read only."""
-    return with_champion(tmp_path_factory, "larger", curated_workspace, LARGER)
 
 
 @pytest.fixture
@@ -72,6 +64,7 @@ def test_an_8_bit_artefact_passes_the_gate_and_is_what_scores(
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {"model.xml", "model.bin", "manifest.json"}
 
 
+@pytest.mark.skipif(not openvino_computes_bf16(), reason="this processor has no bf16")
 def test_bf16_decides_as_32_bits_do_because_it_looks_twice_where_it_is_close(
     line: Workspace, tmp_path: Path, new_images: Path
 ) -> None:
@@ -169,7 +162,7 @@ def test_what_does_not_pass_in_8_bits_is_trained_in_8_bits_and_scores(
     monkeypatch.setitem(converters.CONVERTERS, kind, Converter(without_light, good.arithmetic))
     report = export(line, ExportRequest(format="openvino", precision="int8", training_epochs=2))
     assert report.parity.agreement >= 0.92
-    assert report.size_of_fp32 <= 0.31
+    assert report.size_of_fp32 <= 0.3
     assert report.arithmetic.endswith("trained in 8 bits")
     assert report.made["training_epochs"] == 2
     assert report.made["agreement_before_training"] < 0.92

@@ -1,0 +1,126 @@
+"""Whether an artefact that passed the parity gate on one machine may decide on this one.
+
+The gate saw the numbers of the processor and the runtime that exported. Processors differ in how they add products of
+8-bit and 16-bit numbers (without VNNI, two of them may not fit), and releases of a runtime do too. Where either is
+another here, the artefact is held to the gate again before it decides anything: once, over the same validation images.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts.errors import NotFound, Refused, TailsightError
+from data_contracts.progress import SILENT, Progress
+from data_contracts.vocabulary import Split
+from data_contracts.workspace import Workspace
+from domain_models.export.artefact import Manifest
+from domain_models.export.kinds import ExportFormat, Precision
+from domain_models.kept_measurements import kept_or_measured
+from domain_models.model_card import read_card
+from domain_models.processor import computes_alike, instructions_in_words, processor_name
+from domain_models.runtimes import Computable, Runtime, packaged, resolve_runtime
+
+COMPUTED_BY = {
+    ExportFormat.OPENVINO: "openvino",
+    ExportFormat.ONNX: "onnxruntime",
+    ExportFormat.TORCH: "torch",
+    ExportFormat.LITERT: "ai-edge-litert",
+}
+"""The package that computes each format, as a manifest's ``tools`` name it."""
+
+
+class HeldHere(BaseModel):
+    """What the gate saw on this machine: ``failures`` says in words which limits were broken; empty: it may decide."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(ge=1)
+    agreement: float = Field(ge=0, le=1)
+    failures: tuple[str, ...]
+
+
+def why_not_here(
+    workspace: Workspace, package: Path, artefact: Computable, manifest: Manifest, progress: Progress = SILENT
+) -> str | None:
+    """Why an artefact may not decide on this machine, in a sentence or two; ``None``: it may.
+
+    Args:
+        workspace: where validation images are, and where it is kept what the gate saw.
+        package: of the model; its network in 32-bit floats is what the artefact is held against.
+        artefact: as it would decide.
+        manifest: of it.
+        progress: told of each step.
+    """
+    differs = difference(manifest)
+    if differs is None:
+        return None
+    circumstances = [manifest.files, manifest.parity.limits.model_dump(), processor_name(), _installed(manifest.format)]
+    try:
+        held = kept_or_measured(
+            workspace.cache / "parity",
+            circumstances,
+            HeldHere,
+            lambda: _hold(workspace, package, artefact, manifest, progress),
+        )
+    except TailsightError as error:
+        return f"{differs}, and it cannot be held to the parity gate here. {error.what}"
+    if not held.failures:
+        return None
+    return f"{differs}, and here it does not pass the parity gate. {' '.join(held.failures)}"
+
+
+def difference(manifest: Manifest) -> str | None:
+    """What is another here than where the artefact was exported, as far as it decides about numbers; else ``None``."""
+    if manifest.precision is Precision.FP32:
+        return None
+    if not computes_alike(manifest.machine, processor_name()):
+        there, here = instructions_in_words(manifest.machine), instructions_in_words(processor_name())
+        return f"It was exported on a processor with other arithmetic ({there}; here: {here})"
+    tool, installed = COMPUTED_BY[manifest.format], _installed(manifest.format)
+    then = manifest.tools.get(tool)
+    if installed != then:
+        return f"It was exported with {tool} {then or 'of unknown version'} (here: {installed or 'none'})"
+    return None
+
+
+def _installed(kind: ExportFormat) -> str | None:
+    try:
+        return version(COMPUTED_BY[kind])
+    except PackageNotFoundError:
+        return None
+
+
+def _hold(
+    workspace: Workspace, package: Path, artefact: Computable, manifest: Manifest, progress: Progress
+) -> HeldHere:
+    # What follows loads torch, which scoring does without.
+    from domain_models.training_data import LabelledImages
+    from pipelines.steps.dataset import load_dataset
+    from pipelines.steps.export_gate import Gate
+    from pipelines.steps.predictions import prepared_rows
+
+    card = read_card(package)
+    if card.dataset_version is None:
+        raise NotFound("The model does not say which dataset version it learned from.")
+    dataset, frame = load_dataset(workspace, card.dataset_version)
+    if tuple(dataset.taxonomy.names) != card.classes:
+        raise Refused(f"The model and its dataset version {card.dataset_version} have different classes.")
+    rows = frame[frame["split"] == Split.VAL.value].reset_index(drop=True)
+    if rows.empty:
+        raise NotFound(f"Dataset version {card.dataset_version} has no validation images.")
+    progress.say(f"{manifest.folder_name} was exported elsewhere; it is held to the parity gate here, once.")
+    val = LabelledImages(
+        prepared_rows(workspace, rows, card.preprocessing, progress),
+        rows["class_index"].to_numpy(dtype=np.int64),
+        tuple(rows["image_id"]),
+        tuple(rows["component"]),
+        np.ones(len(rows), dtype=np.float64),
+    )
+    network = packaged(resolve_runtime(Runtime.AUTO.value, package), package)
+    gate = Gate.against(network, card, val, manifest.parity.limits, progress)
+    report = gate.check(artefact, progress)
+    return HeldHere(images=report.images, agreement=report.agreement, failures=report.failures)
