@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ def kept_or_measured(
     """The measurement that is kept for these circumstances, or a new one, which is then kept.
 
     Args:
-        folder: of such measurements; a damaged one is made again.
+        folder: of such measurements; a damaged one is made again. Where it cannot be written, nothing is kept.
         depends_on: the circumstances, as JSON can write them.
         kind: what is read back.
         measure: called only where nothing usable is kept.
@@ -33,6 +34,7 @@ def kept_or_measured(
         except (ValidationError, UnicodeDecodeError):
             path.unlink()
     found = measure()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, found.model_dump_json(indent=2) + "\n")
+    with suppress(OSError):  # a server may see the workspace read-only
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, found.model_dump_json(indent=2) + "\n")
     return found

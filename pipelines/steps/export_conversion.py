@@ -99,7 +99,7 @@ def convert(
     kind, precision = conversion.kind, conversion.precision
     with progress.step("Predicting with the network"):
         expected = predict_logits(network, data.val.images, card.preprocessing)
-    gate = Gate(card, data.val, expected, conversion.limits)
+    gate = Gate(card, data.val.images, data.val.labels, expected, conversion.limits)
     calibration: NDArray[np.int64] = np.empty(0, dtype=np.int64)
     made: dict[str, object] = {}
     if precision is Precision.INT8:
@@ -115,7 +115,7 @@ def convert(
         converter.write(Source(network, card, graph, data.train.images[calibration]), folder)
     item, arithmetic = Computable(Runtime(kind.value), folder / GRAPH_FILE[kind], precision), converter.arithmetic
     if (kind, precision) == (ExportFormat.OPENVINO, Precision.INT8) and not adds_8_bit_products_in_32_bits():
-        arithmetic += "; weights have 7 of the 8 bits, because this processor adds products in 16 bits"
+        arithmetic += "; weights have 7 of the 8 bits, because the processor that exported adds products in 16 bits"
     parity, look = gate.hold(item, progress)
     if not parity.passed and conversion.can_be_trained:
         progress.say(f"8 bits as they are do not pass: {' '.join(parity.failures)} The network is trained in 8 bits.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from domain_models.export.parity import Outcome, ParityLimits, ParityReport, com
 from domain_models.model_card import ModelCard
 from domain_models.runtimes import Computable, Runtime, open_computable
 from domain_models.second_look import SecondLook, choose_second_look
-from domain_models.training_data import LabelledImages
 from pipelines.steps.decisions import Decider
+
+if TYPE_CHECKING:
+    from domain_models.inference import ImageSource  # loads torch, which a gate does without
 
 BATCH = 16
 """Images computed at once for the gate."""
@@ -36,13 +39,15 @@ class Gate:
 
     Attributes:
         card: of the model.
-        val: its validation images.
+        images: its validation images, uint8 [n, H, W, C] however they are sliced.
+        labels: int64 [n], indices into its classes.
         expected: logits float32 [n, k] of the fp32 network in torch.
         limits: what may differ.
     """
 
     card: ModelCard
-    val: LabelledImages
+    images: ImageSource
+    labels: NDArray[np.int64]
     expected: NDArray[np.float32]
     limits: ParityLimits
 
@@ -51,13 +56,14 @@ class Gate:
         cls,
         network: Computable,
         card: ModelCard,
-        val: LabelledImages,
+        images: ImageSource,
+        labels: NDArray[np.int64],
         limits: ParityLimits,
         progress: Progress = SILENT,
     ) -> Gate:
         """A gate that holds artefacts against what this computes, usually the package in 32-bit floats."""
-        blind = cls(card, val, np.empty((0, len(card.classes)), dtype=np.float32), limits)
-        return replace(blind, expected=blind._logits(network, val, BATCH, progress))
+        blind = cls(card, images, labels, np.empty((0, len(card.classes)), dtype=np.float32), limits)
+        return replace(blind, expected=blind._logits(network, len(labels), BATCH, progress))
 
     def hold(self, opened: Computable, progress: Progress = SILENT) -> tuple[ParityReport, SecondLook | None]:
         """Let an artefact choose what it looks at twice, if its runtime can, and :meth:`check` it.
@@ -70,7 +76,7 @@ class Gate:
         """
         look = None
         if (opened.runtime, opened.precision) in LOOKS_TWICE:
-            look = choose_second_look(self.card, self._logits(opened, self.val, BATCH, progress), self.expected)
+            look = choose_second_look(self.card, self._logits(opened, len(self.labels), BATCH, progress), self.expected)
             opened = replace(opened, second_look=look)
         return self.check(opened, progress), look
 
@@ -80,20 +86,19 @@ class Gate:
         Raises:
             Refused: the runtime cannot compute the artefact.
         """
-        together = self._logits(opened, self.val, BATCH, progress)
-        few = self.val.subset(np.arange(min(ALONE, len(self.val))))
-        alone = self._logits(opened, few, 1, progress)
+        together = self._logits(opened, len(self.labels), BATCH, progress)
+        alone = self._logits(opened, min(ALONE, len(self.labels)), 1, progress)
         network, artefact, each = (self._outcome(logits) for logits in (self.expected, together, alone))
-        labels, classes = self.val.labels, self.card.classes
-        return compare(network, artefact, each, labels, classes, self.limits, batch_size=BATCH)
+        return compare(network, artefact, each, self.labels, self.card.classes, self.limits, batch_size=BATCH)
 
-    def _logits(self, opened: Computable, images: LabelledImages, size: int, progress: Progress) -> NDArray[np.float32]:
+    def _logits(self, opened: Computable, count: int, size: int, progress: Progress) -> NDArray[np.float32]:
+        """Logits float32 [count, k] of the first images, ``size`` computed at once."""
         parts = []
-        with progress.step(f"Predicting with the artefact, {size} at once", total=len(images)) as step:
+        with progress.step(f"Predicting with {opened.name}, {size} at once", total=count) as step:
             try:
                 compute = open_computable(opened, self.card)
-                for start in range(0, len(images), size):
-                    parts.append(compute(images.images[start : start + size]))
+                for start in range(0, count, size):
+                    parts.append(compute(self.images[start : min(start + size, count)]))
                     step.advance(len(parts[-1]))
             except Exception as error:  # each runtime raises its own kinds
                 raise Refused(

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import NotFound, Refused, TailsightError
@@ -21,8 +24,15 @@ from domain_models.export.artefact import Manifest
 from domain_models.export.kinds import ExportFormat, Precision
 from domain_models.kept_measurements import kept_or_measured
 from domain_models.model_card import read_card
+from domain_models.preprocessing import Preprocessing
 from domain_models.processor import computes_alike, instructions_in_words, processor_name
 from domain_models.runtimes import Computable, Runtime, packaged, resolve_runtime
+from pipelines.steps.dataset import load_dataset
+from pipelines.steps.export_gate import Gate
+from pipelines.steps.predictions import cached_images
+
+MOST = 500
+"""Validation images that are compared, drawn at random: a server has two minutes to start."""
 
 COMPUTED_BY = {
     ExportFormat.OPENVINO: "openvino",
@@ -66,8 +76,9 @@ def why_not_here(
             HeldHere,
             lambda: _hold(workspace, package, artefact, manifest, progress),
         )
-    except TailsightError as error:
-        return f"{differs}, and it cannot be held to the parity gate here. {error.what}"
+    except (TailsightError, OSError) as error:
+        reason = error.what if isinstance(error, TailsightError) else str(error)
+        return f"{differs}, and it cannot be held to the parity gate here. {reason}"
     if not held.failures:
         return None
     return f"{differs}, and here it does not pass the parity gate. {' '.join(held.failures)}"
@@ -97,30 +108,31 @@ def _installed(kind: ExportFormat) -> str | None:
 def _hold(
     workspace: Workspace, package: Path, artefact: Computable, manifest: Manifest, progress: Progress
 ) -> HeldHere:
-    # What follows loads torch, which scoring does without.
-    from domain_models.training_data import LabelledImages
-    from pipelines.steps.dataset import load_dataset
-    from pipelines.steps.export_gate import Gate
-    from pipelines.steps.predictions import prepared_rows
-
     card = read_card(package)
     if card.dataset_version is None:
         raise NotFound("The model does not say which dataset version it learned from.")
     dataset, frame = load_dataset(workspace, card.dataset_version)
     if tuple(dataset.taxonomy.names) != card.classes:
         raise Refused(f"The model and its dataset version {card.dataset_version} have different classes.")
-    rows = frame[frame["split"] == Split.VAL.value].reset_index(drop=True)
+    rows = frame[frame["split"] == Split.VAL.value]
     if rows.empty:
         raise NotFound(f"Dataset version {card.dataset_version} has no validation images.")
+    rows = rows.sample(min(MOST, len(rows)), random_state=0).reset_index(drop=True)
     progress.say(f"{manifest.folder_name} was exported elsewhere; it is held to the parity gate here, once.")
-    val = LabelledImages(
-        prepared_rows(workspace, rows, card.preprocessing, progress),
-        rows["class_index"].to_numpy(dtype=np.int64),
-        tuple(rows["image_id"]),
-        tuple(rows["component"]),
-        np.ones(len(rows), dtype=np.float64),
-    )
     network = packaged(resolve_runtime(Runtime.AUTO.value, package), package)
-    gate = Gate.against(network, card, val, manifest.parity.limits, progress)
+    images, labels = _images(workspace, rows, card.preprocessing, progress), rows["class_index"].to_numpy(np.int64)
+    gate = Gate.against(network, card, images, labels, manifest.parity.limits, progress)
     report = gate.check(artefact, progress)
     return HeldHere(images=report.images, agreement=report.agreement, failures=report.failures)
+
+
+def _images(workspace: Workspace, rows: pd.DataFrame, spec: Preprocessing, progress: Progress) -> NDArray[np.uint8]:
+    """uint8 [n, H, W, C] in the order of the rows."""
+    ids = list(rows["image_id"])
+    try:
+        cached = cached_images(workspace, rows, spec, progress)
+        return cached.array[cached.rows(ids)]
+    except OSError:  # a server may see the workspace read-only
+        with TemporaryDirectory() as place:
+            cached = cached_images(workspace, rows, spec, progress, Path(place))
+            return cached.array[cached.rows(ids)]

@@ -27,7 +27,7 @@ from pipelines.steps.model_classes import shares_today
 from pipelines.steps.score_parts import PROBABILITY
 
 if TYPE_CHECKING:
-    from domain_models.inference import ImageRows
+    from domain_models.image_cache import CachedImages
     from domain_models.preprocessing import Preprocessing
 
 BATCH = 64
@@ -138,6 +138,7 @@ def _predict(
     taxonomy: Taxonomy,
     progress: Progress,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    from domain_models.inference import ImageRows
     from domain_models.model_card import read_card
     from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
 
@@ -152,8 +153,8 @@ def _predict(
             cause="The taxonomy was changed since it was trained.",
             remedy="Train a new candidate.",
         )
-    images = prepared_rows(workspace, rows, card.preprocessing, progress)
-    ids = list(rows["image_id"])
+    cached, ids = cached_images(workspace, rows, card.preprocessing, progress), list(rows["image_id"])
+    images = ImageRows(cached.array, cached.rows(ids))
     compute = open_runtime(resolve_runtime(Runtime.AUTO, package), package, card)  # as production scores
     logits = []
     with progress.step("Predicting", total=len(ids)) as step:
@@ -164,9 +165,13 @@ def _predict(
     return np.asarray(own @ shares), card.decision_costs.predicted(own, shares)
 
 
-def prepared_rows(
-    workspace: Workspace, rows: pd.DataFrame, spec: Preprocessing, progress: Progress = SILENT
-) -> ImageRows:
+def cached_images(
+    workspace: Workspace,
+    rows: pd.DataFrame,
+    spec: Preprocessing,
+    progress: Progress = SILENT,
+    folder: Path | None = None,
+) -> CachedImages:
     """Images as a model wants them, from the workspace's cache; what is not there yet is decoded.
 
     Args:
@@ -174,25 +179,24 @@ def prepared_rows(
         rows: of a dataset version's manifest.
         spec: of the model.
         progress: told of decoding.
+        folder: of another cache, where the workspace cannot be written.
 
     Raises:
-        TailsightError: an image cannot be read any more.
+        NotFound, IntegrityError: a file is gone or changed since it was ingested.
+        OSError: the cache cannot be written.
     """
     from domain_models.image_cache import build_image_cache
-    from domain_models.inference import ImageRows
 
     with open_ledger(workspace) as ledger:
         blobs = Blobs(registered_roots(ledger))
-    ids = list(rows["image_id"])
-    cached = build_image_cache(
-        image_cache_folder(workspace),
-        list(zip(ids, rows["uri"], strict=True)),
+    return build_image_cache(
+        folder or image_cache_folder(workspace),
+        list(zip(rows["image_id"], rows["uri"], strict=True)),
         blobs,
         spec,
         processes=read_settings().processes,
         progress=progress,
     )
-    return ImageRows(cached.array, cached.rows(ids))
 
 
 def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:

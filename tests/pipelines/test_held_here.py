@@ -129,11 +129,24 @@ def test_where_the_validation_images_are_gone_it_is_not_trusted(
     def gone(*_: object, **__: object) -> Any:
         raise BadInput("The image images/part-01.png is gone.")
 
-    monkeypatch.setattr("pipelines.steps.predictions.prepared_rows", gone)
+    monkeypatch.setattr(held_here, "cached_images", gone)
     report = scored(line, new_images, tmp_path / "a.parquet")
     assert report.runtime == "openvino"
     assert "cannot be held to the parity gate here. The image images/part-01.png is gone." in report.remarks[0]
     assert not (line.cache / "parity").exists(), "they may be back tomorrow"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_workspace_that_cannot_be_written_is_enough(
+    line: Workspace, monkeypatch: pytest.MonkeyPatch, gates: list[Path]
+) -> None:
+    shutil.rmtree(line.cache)
+    line.cache.write_text("no folder can be made here, as on a file system that is read-only")
+    assert scoring_model(line, "champion").runtime == "openvino-int8"
+    assert len(gates) == 2
+    monkeypatch.setattr(held_here, "MOST", 10)
+    assert scoring_model(line, "champion").runtime == "openvino-int8"
+    assert len(gates) == 4, "what cannot be kept is looked at anew"
 
 
 def test_another_release_of_the_runtime_is_another_machine(line: Workspace, gates: list[Path]) -> None:
