@@ -7,6 +7,7 @@ another here, the artefact is held to the gate again before it decides anything:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,10 +54,23 @@ class HeldHere(BaseModel):
     failures: tuple[str, ...]
 
 
-def why_not_here(
+@dataclass(frozen=True)
+class Standing:
+    """What an artefact may do on this machine.
+
+    Attributes:
+        why_not: why it may not decide, in a sentence or two; ``None``: it may.
+        held: what the gate saw here, where it looked again.
+    """
+
+    why_not: str | None = None
+    held: HeldHere | None = None
+
+
+def standing_here(
     workspace: Workspace, package: Path, artefact: Computable, manifest: Manifest, progress: Progress = SILENT
-) -> str | None:
-    """Why an artefact may not decide on this machine, in a sentence or two; ``None``: it may.
+) -> Standing:
+    """Whether an artefact may decide on this machine; it is held to the gate where it has to be.
 
     Args:
         workspace: where validation images are, and where it is kept what the gate saw.
@@ -67,7 +81,7 @@ def why_not_here(
     """
     differs = difference(manifest)
     if differs is None:
-        return None
+        return Standing()
     circumstances = [manifest.files, manifest.parity.limits.model_dump(), processor_name(), _installed(manifest.format)]
     try:
         held = kept_or_measured(
@@ -78,10 +92,10 @@ def why_not_here(
         )
     except (TailsightError, OSError) as error:
         reason = error.what if isinstance(error, TailsightError) else str(error)
-        return f"{differs}, and it cannot be held to the parity gate here. {reason}"
-    if not held.failures:
-        return None
-    return f"{differs}, and here it does not pass the parity gate. {' '.join(held.failures)}"
+        return Standing(f"{differs}, and it cannot be held to the parity gate here. {reason}")
+    if held.failures:
+        return Standing(f"{differs}, and here it does not pass the parity gate. {' '.join(held.failures)}", held)
+    return Standing(held=held)
 
 
 def difference(manifest: Manifest) -> str | None:

@@ -23,7 +23,7 @@ from domain_models.processor import processor_name
 from domain_models.runtimes import Computable, Runtime, open_computable, packaged, resolve_runtime
 from domain_models.throughput import Throughput, kept, usual
 from pipelines.steps.decisions import Decider
-from pipelines.steps.held_here import why_not_here
+from pipelines.steps.held_here import HeldHere, standing_here
 from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import ClassesToday, classes_today
 from pipelines.steps.registry import open_registry, resolve_model
@@ -47,6 +47,7 @@ class ScoringModel:
     Attributes:
         computable: what a runtime opens.
         manifest: of the artefact; ``None`` where the package itself computes.
+        held: what the parity gate saw of the artefact on this machine, if it was exported on another kind.
         passed_over: why the package computes and not the artefact that was exported last; else ``None``.
     """
 
@@ -57,6 +58,7 @@ class ScoringModel:
     manifest: Manifest | None
     decider: Decider
     today: ClassesToday
+    held: HeldHere | None = None
     passed_over: str | None = None
 
     @property
@@ -77,13 +79,13 @@ class ScoringModel:
         if self.manifest is None:
             cascade = "" if self.card.cascade is None else f" {self.card.cascade.in_words}"
             return f"{self.runtime}, 32-bit floats.{cascade}"
-        parity, look, arithmetic = self.manifest.parity, self.manifest.second_look, self.manifest.arithmetic
+        seen, look, arithmetic = self.held or self.manifest.parity, self.manifest.second_look, self.manifest.arithmetic
         if not_computed_here(self.manifest.format, self.manifest.precision):
             look, arithmetic = None, f"32-bit floats, because this processor has no {self.manifest.precision.value}"
         twice = "" if look is None else f" {look.share:.1%} of them are computed again in 32-bit floats."
         return (
-            f"{self.runtime}, {arithmetic}; it predicts the network's class for {parity.agreement:.1%} of"
-            f" {parity.images} validation images.{twice}"
+            f"{self.runtime}, {arithmetic}; it predicts the network's class for {seen.agreement:.1%} of"
+            f" {seen.images} validation images.{twice}"
         )
 
     @property
@@ -140,13 +142,18 @@ def scoring_model(
         artefacts = [(folder, read_artefact(folder)) for folder in registry.attached(version, FOLDER_PREFIX).values()]
     card = read_card(package)
     computed, manifest = _chosen(package, artefacts, runtime, precision)
-    passed_over = None
-    if manifest is not None and (why := why_not_here(workspace, package, computed, manifest, progress)):
-        passed_over = _passed_over(manifest, why, asked=precision != AUTO or computed.runtime is Runtime.LITERT)
-        computed, manifest = packaged(computed.runtime, package), None
+    passed_over = held = None
+    if manifest is not None:
+        standing = standing_here(workspace, package, computed, manifest, progress)
+        held = standing.held
+        if standing.why_not:
+            asked = precision != AUTO or computed.runtime is Runtime.LITERT
+            passed_over = _passed_over(manifest, standing.why_not, asked=asked)
+            computed, manifest = packaged(computed.runtime, package), None
     with open_ledger(workspace) as ledger:
         today = classes_today(card.classes, card.taxonomy_version, current_taxonomy(ledger))
-    return ScoringModel(version, package, card, computed, manifest, Decider.from_card(card), today, passed_over)
+    decider = Decider.from_card(card)
+    return ScoringModel(version, package, card, computed, manifest, decider, today, held, passed_over)
 
 
 def _passed_over(manifest: Manifest, why: str, *, asked: bool) -> str:

@@ -23,7 +23,7 @@ from domain_models.runtimes import Computable, open_computable
 from pipelines.serving.served_model import find_model
 from pipelines.steps import export_gate, held_here, score_recipe
 from pipelines.steps.export import ExportRequest, export
-from pipelines.steps.held_here import difference
+from pipelines.steps.held_here import HeldHere, difference
 from pipelines.steps.score import ScoreReport, ScoreRequest, score
 from pipelines.steps.score_model import scoring_model
 from pipelines.steps.score_ray_worker import require_in_reach
@@ -101,7 +101,9 @@ def test_on_another_it_is_held_once_and_then_decides(
     scoring_model(line, "champion")
     assert len(gates) == 2
     (kept,) = (line.cache / "parity").iterdir()
-    assert '"failures": []' in kept.read_text()
+    seen = HeldHere.model_validate_json(kept.read_text())
+    assert seen.failures == ()
+    assert f"{seen.agreement:.1%} of {seen.images} validation images" in report.computed_by
 
 
 @pytest.mark.usefixtures("deciding_otherwise")
