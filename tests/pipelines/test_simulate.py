@@ -52,6 +52,7 @@ def test_the_verb_says_how_many_labels_each_strategy_would_have_needed(curated: 
     assert "90.0% of it" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_several_strategies_and_the_shares_that_scripts_read(curated: Path) -> None:
     report = done(curated, "simulate", "--strategies", "cold_start, margin", "--seeds", "2")
     assert list(report["strategies"]) == ["random", "cold_start", "margin"]

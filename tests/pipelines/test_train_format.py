@@ -22,6 +22,7 @@ REQUEST = TrainRequest(
 )
 
 
+@pytest.mark.skipif(not training_format.computes_bf16(), reason="this processor has no bf16, and imitating it is slow")
 def test_what_learns_faster_in_16_bits_does_so_and_its_card_says_it(
     curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

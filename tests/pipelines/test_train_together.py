@@ -57,6 +57,7 @@ def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_candidate_that_one_process_takes_for_its_own(curated: Path) -> None:
     report = done(curated, *words(2, "--processes", "2", "--profile-run"))
     assert any("2 processes fine-tuned together" in sentence for sentence in report["choices"])
