@@ -27,7 +27,7 @@ from domain_models.inference import ImageRows, embed
 from domain_models.preprocessing import Preprocessing
 from domain_models.presets import DataFacts, Preset, choose
 from domain_models.selection.mapped_embeddings import MappedEmbeddings
-from pipelines.steps.predictions import image_cache_folder
+from pipelines.steps.prepared_images import image_cache_folder
 
 MOST_PREPARED = 20_000
 """Of more images than that, prepared pixels are not kept."""

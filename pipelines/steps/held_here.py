@@ -30,7 +30,7 @@ from domain_models.processor import computes_alike, instructions_in_words, proce
 from domain_models.runtimes import Computable, Runtime, packaged, resolve_runtime
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.export_gate import Gate
-from pipelines.steps.predictions import cached_images
+from pipelines.steps.prepared_images import prepared_images
 
 MOST = 500
 """Validation images that are compared, drawn at random: a server has two minutes to start."""
@@ -144,9 +144,9 @@ def _images(workspace: Workspace, rows: pd.DataFrame, spec: Preprocessing, progr
     """uint8 [n, H, W, C] in the order of the rows."""
     ids = list(rows["image_id"])
     try:
-        cached = cached_images(workspace, rows, spec, progress)
+        cached = prepared_images(workspace, rows, spec, progress)
         return cached.array[cached.rows(ids)]
     except OSError:  # a server may see the workspace read-only
         with TemporaryDirectory() as place:
-            cached = cached_images(workspace, rows, spec, progress, Path(place))
+            cached = prepared_images(workspace, rows, spec, progress, Path(place))
             return cached.array[cached.rows(ids)]

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_contracts.blobs import Blobs
 from data_contracts.errors import BadInput, Refused
 from data_contracts.frames import PREDICTIONS, read_table, write_table
-from data_contracts.ledger.roots import registered_roots
 from data_contracts.progress import SILENT, Progress
 from data_contracts.records import DatasetVersion
-from data_contracts.settings import read_settings
 from data_contracts.taxonomy import Taxonomy
 from data_contracts.vocabulary import LABELLED_SPLITS, Split
 from data_contracts.workspace import Workspace
 from domain_models.tracking import Registry
-from pipelines.steps.ledger import open_ledger
 from pipelines.steps.model_classes import shares_today
 from pipelines.steps.score_parts import PROBABILITY
-
-if TYPE_CHECKING:
-    from domain_models.image_cache import CachedImages
-    from domain_models.preprocessing import Preprocessing
 
 BATCH = 64
 PREDICTED = "predicted_index"
@@ -141,6 +131,7 @@ def _predict(
     from domain_models.inference import ImageRows
     from domain_models.model_card import read_card
     from domain_models.runtimes import Runtime, open_runtime, resolve_runtime
+    from pipelines.steps.prepared_images import prepared_images
 
     package = registry.package(model_version)
     card = read_card(package)
@@ -153,7 +144,7 @@ def _predict(
             cause="The taxonomy was changed since it was trained.",
             remedy="Train a new candidate.",
         )
-    cached, ids = cached_images(workspace, rows, card.preprocessing, progress), list(rows["image_id"])
+    cached, ids = prepared_images(workspace, rows, card.preprocessing, progress), list(rows["image_id"])
     images = ImageRows(cached.array, cached.rows(ids))
     compute = open_runtime(resolve_runtime(Runtime.AUTO, package), package, card)  # as production scores
     logits = []
@@ -163,40 +154,6 @@ def _predict(
             step.advance(len(logits[-1]))
     own = card.probabilities(np.concatenate(logits))
     return np.asarray(own @ shares), card.decision_costs.predicted(own, shares)
-
-
-def cached_images(
-    workspace: Workspace,
-    rows: pd.DataFrame,
-    spec: Preprocessing,
-    progress: Progress = SILENT,
-    folder: Path | None = None,
-) -> CachedImages:
-    """Images as a model wants them, from the workspace's cache; what is not there yet is decoded.
-
-    Args:
-        workspace: where images and caches are.
-        rows: of a dataset version's manifest.
-        spec: of the model.
-        progress: told of decoding.
-        folder: of another cache, where the workspace cannot be written.
-
-    Raises:
-        NotFound, IntegrityError: a file is gone or changed since it was ingested.
-        OSError: the cache cannot be written.
-    """
-    from domain_models.image_cache import build_image_cache
-
-    with open_ledger(workspace) as ledger:
-        blobs = Blobs(registered_roots(ledger))
-    return build_image_cache(
-        folder or image_cache_folder(workspace),
-        list(zip(rows["image_id"], rows["uri"], strict=True)),
-        blobs,
-        spec,
-        processes=read_settings().processes,
-        progress=progress,
-    )
 
 
 def joined(predictions: Predictions, groups: Sequence[Sequence[str]]) -> Predictions:
@@ -249,8 +206,3 @@ def _joined_classes(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> 
             names.append(shown)
         columns[index] = names.index(shown)
     return names, columns
-
-
-def image_cache_folder(workspace: Workspace) -> Path:
-    """Where prepared images are kept."""
-    return workspace.cache / "images"

@@ -45,7 +45,8 @@ from pipelines.steps.dataset import load_dataset
 from pipelines.steps.decisions import Decider
 from pipelines.steps.evaluate import EvaluateReport, EvaluateRequest, evaluate
 from pipelines.steps.ledger import open_ledger
-from pipelines.steps.predictions import Predictions, image_cache_folder, parse_split, predict_split
+from pipelines.steps.predictions import Predictions, parse_split, predict_split
+from pipelines.steps.prepared_images import image_cache_folder
 from pipelines.steps.registry import open_registry, resolve_model
 from pipelines.steps.report_gain import LearnedSince, gain_section, learned_since
 from pipelines.steps.report_lineage import lineage

@@ -29,7 +29,7 @@ from pipelines.steps.curate import curate
 from pipelines.steps.dataset import load_dataset
 from pipelines.steps.ingest import IngestRequest, ingest
 from pipelines.steps.initialise import initialise
-from pipelines.steps.predictions import image_cache_folder
+from pipelines.steps.prepared_images import image_cache_folder
 from pipelines.steps.train import TrainRequest, plan
 
 RESULT = Path(__file__).resolve().parent / "results" / "attention-cbam.json"

@@ -48,7 +48,8 @@ from domain_models.training import train as fine_tune
 from domain_models.training_config import TrainingConfig
 from pipelines.steps.candidate import prepared_data
 from pipelines.steps.dataset import load_dataset
-from pipelines.steps.predictions import image_cache_folder, predict_split
+from pipelines.steps.predictions import predict_split
+from pipelines.steps.prepared_images import image_cache_folder
 from pipelines.steps.registry import open_registry
 from pipelines.steps.train import TrainRequest, plan, train
 from pipelines.training_processes import team_of

@@ -131,7 +131,7 @@ def test_where_the_validation_images_are_gone_it_is_not_trusted(
     def gone(*_: object, **__: object) -> Any:
         raise BadInput("The image images/part-01.png is gone.")
 
-    monkeypatch.setattr(held_here, "cached_images", gone)
+    monkeypatch.setattr(held_here, "prepared_images", gone)
     report = scored(line, new_images, tmp_path / "a.parquet")
     assert report.runtime == "openvino"
     assert "cannot be held to the parity gate here. The image images/part-01.png is gone." in report.remarks[0]
