@@ -12,7 +12,8 @@ for scoring are in its seconds, and it does not know the plain loop's result. Wi
 thresholds and change no class. Macro-F1 of both on the test images, which chose nothing.
 
 Decoding is in the seconds of both sides: the plain loop decodes in every epoch, ours once, before its first.
-Writes training-speed.json after every run; a killed measurement goes on there.
+Writes training-speed.json after every run; a killed measurement goes on there, on another machine with the next
+repetition.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 import torch
 from benchmark_sets import drawn, read_set
 from embedded_sets import curated_set
-from machine import machine
+from machine import in_words, machine
 from measure_accuracy import PLAIN
 from training_formats import format_rates
 from training_tables import summary_of
@@ -85,7 +86,9 @@ def measure(arguments: argparse.Namespace) -> None:
     kept = {name: content.get("settings", {}).get(name) for name in ("images", "epochs")}
     if content and kept != {name: settings[name] for name in kept}:
         raise SystemExit(f"{path} is of other images or epochs; move it away, or give another --results.")
-    content |= {"settings": settings, "machine": machine(), "runs": content.get("runs", {})}
+    here = machine()
+    content |= {name: content.get(name, {}) for name in ("runs", "machines")}
+    content |= {"settings": settings, "machine": here}
     content |= {"remark": arguments.remark} if arguments.remark else {}
 
     def run(kind: str, repetition: int, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def measure(arguments: argparse.Namespace) -> None:
                     command = [str(Path(__file__).resolve()), "--one", kind, file.name]
                 done = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE)
             content["runs"][name] = json.loads(done.stdout)
+            content["machines"][str(repetition)] = in_words(here)
             content["summary"], content["date"] = summary_of(content["runs"]), date.today().isoformat()
             arguments.results.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content, indent=1) + "\n")
@@ -108,6 +112,10 @@ def measure(arguments: argparse.Namespace) -> None:
 
     for repetition in range(arguments.repetitions):
         whole = repetition < arguments.seeds
+        begun = {name for name in content["runs"] if name.endswith(f" {repetition}")}
+        if len(begun) < len(RUNS) + whole and content["machines"].get(str(repetition)) != in_words(here):
+            for name in begun:  # of another machine: what is compared is measured on one
+                del content["runs"][name]
         task = task_of(arguments, repetition, whole=whole)
         kinds = ("plain", "ours", "two processes")
         for kind in kinds if repetition % 2 == 0 else kinds[::-1]:

@@ -80,7 +80,7 @@ def _part(result: Mapping[str, Any]) -> list[str]:
             ratio = middle(found["times_plain"], "{:.2f}") if "times_plain" in found else ""
             scores = ", ".join(f"{score:.3f}" for score in found.get("macro_f1", []))
             lines.append(f"| {label} | {middle(found['images_per_second'])} | {ratio} | {scores} |")
-    counts = f"{settings['images']:,} images, split by group, {settings['repetitions']} repetitions in turn"
+    counts = f"{settings['images']:,} images, split by group, {settings['repetitions']} in turn of each"
     lines += [
         "",
         f"{counts}: medians, smallest and largest. Epochs alone: without validation, and without decoding on our side.",
@@ -109,6 +109,10 @@ def _part(result: Mapping[str, Any]) -> list[str]:
             "",
             *_table("network|format|images per second, forward and backward; ms a step of the optimiser", rows),
         ]
+    machines = result.get("machines", {})
+    if len(set(machines.values())) > 1:
+        said = "; ".join(f"repetition {number} on {name}" for number, name in sorted(machines.items()))
+        lines += ["", f"Measured: {said}. Every ratio and difference is of one machine."]
     return [*lines, *(["", result["remark"]] if "remark" in result else [])]
 
 
