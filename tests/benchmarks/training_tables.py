@@ -80,7 +80,7 @@ def _part(result: Mapping[str, Any]) -> list[str]:
             ratio = middle(found["times_plain"], "{:.2f}") if "times_plain" in found else ""
             scores = ", ".join(f"{score:.3f}" for score in found.get("macro_f1", []))
             lines.append(f"| {label} | {middle(found['images_per_second'])} | {ratio} | {scores} |")
-    counts = f"{settings['images']:,} images, split by group, {settings['repetitions']} in turn of each"
+    counts = f"{settings['images']:,} images, split by group, each way measured {settings['repetitions']}×, in turn"
     lines += [
         "",
         f"{counts}: medians, smallest and largest. Epochs alone: without validation, and without decoding on our side.",

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.forked import forked
+
 TAILSIGHT = str(Path(sys.executable).with_name("tailsight"))
 CLASSES = ("dots", "plain", "stripes")
 PER_CLASS = 50
@@ -34,7 +36,18 @@ class Answer:
 
 
 def tailsight(workspace: Path, *words: str, timeout: float = 300, **environment: str) -> Answer:
-    """Run the installed command in a process of its own, as a user would."""
+    """Run the installed command in a process of its own, as a user would.
+
+    It is forked from one that has imported already (:mod:`tests.command_forks`). With an ``environment`` it
+    is started anew, because libraries read theirs when they are imported.
+    """
+    if environment or not hasattr(os, "pidfd_open"):
+        return started_anew(workspace, *words, timeout=timeout, **environment)
+    return Answer(*forked([TAILSIGHT, "--workspace", str(workspace), *words], workspace.parent, timeout))
+
+
+def started_anew(workspace: Path, *words: str, timeout: float = 300, **environment: str) -> Answer:
+    """The same with all that a start does."""
     run = subprocess.run(
         [TAILSIGHT, "--workspace", str(workspace), *words],
         capture_output=True,
