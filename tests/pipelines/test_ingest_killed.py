@@ -106,10 +106,12 @@ def test_a_worker_that_dies_costs_no_file(many_images: Path) -> None:
     paths = sorted(path.relative_to(many_images).as_posix() for path in many_images.rglob("*.*"))
     results = []
     murdered = False
+    others = set(psutil.Process().children(recursive=True))
     for result in read_files([ReadOrder(str(many_images), path, 100.0) for path in paths], 2):
         results.append(result)
         if not murdered:
-            workers = [child for child in psutil.Process().children(recursive=True) if not child.children()]
+            own = set(psutil.Process().children(recursive=True)) - others
+            workers = [child for child in own if not child.children()]
             readers = [worker for worker in workers if "resource_tracker" not in " ".join(worker.cmdline())]
             for worker in readers:
                 with contextlib.suppress(psutil.NoSuchProcess):  # the pool itself ends the others when one has died
