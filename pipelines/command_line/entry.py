@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from data_contracts.disk_space import space_error
@@ -28,9 +32,29 @@ def main(arguments: list[str] | None = None) -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # third-party deprecations are ours to read in the test suite, not the user's
     search_seldom()
-    code = _run(given)
+    try:
+        code = _run(given)
+    except KeyboardInterrupt:  # before the command began, or once more while it came to its end
+        code = _stopped(as_json="--json" in given)
     end_without_search()
+    if code == INTERRUPTED:
+        end_as_it_stands(code)
     sys.exit(code)
+
+
+def end_as_it_stands(code: int) -> NoReturn:
+    """End as the interpreter does, but for taking its modules apart.
+
+    Threads that nobody waited for may still compute with them, and have crashed an interrupted process at its end.
+    """
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons, as at any end
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+    finally:
+        os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -52,10 +76,7 @@ def _run(arguments: list[str]) -> int:
         emit_tailsight_error(error, as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, Abort):
-        emit_error(
-            "Stopped.", remedy="The same command goes on where it stopped; nothing done is lost.", as_json=as_json
-        )
-        return INTERRUPTED
+        return _stopped(as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
         return 1
@@ -71,6 +92,11 @@ def _run(arguments: list[str]) -> int:
             as_json=as_json,
         )
         return 1
+
+
+def _stopped(*, as_json: bool) -> int:
+    emit_error("Stopped.", remedy="The same command goes on where it stopped; nothing done is lost.", as_json=as_json)
+    return INTERRUPTED
 
 
 def _usage_error(error: object, *, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from data_contracts.errors import BadInput, Refused, TailsightError
 from data_contracts.progress import Progress
 from data_contracts.workspace import Workspace
 from pipelines.definitions.instance import SESSION_TAG, open_instance, session
+from pipelines.definitions.interruption import said_until_heard
 from pipelines.definitions.names import BATCH_PARTITION, JOB_NODES, REPORT_KEY, Job
 
 if TYPE_CHECKING:
@@ -81,17 +82,18 @@ def run_job(
         if batch is not None:
             instance.add_dynamic_partitions(BATCH_PARTITION, [batch])
         try:
-            result = definition.execute_in_process(
-                instance=instance,
-                run_config={
-                    "ops": {node: {"config": dict(values)} for node, values in config.items()},
-                    # The user reads our message; Dagster keeps the whole story in its event log.
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-                tags={SESSION_TAG: claim.name},
-                partition_key=batch,
-                raise_on_error=True,
-            )
+            with said_until_heard():
+                result = definition.execute_in_process(
+                    instance=instance,
+                    run_config={
+                        "ops": {node: {"config": dict(values)} for node, values in config.items()},
+                        # The user reads our message; Dagster keeps the whole story in its event log.
+                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    },
+                    tags={SESSION_TAG: claim.name},
+                    partition_key=batch,
+                    raise_on_error=True,
+                )
         except DagsterAssetCheckFailedError:
             raise _refusal(instance, claim.name) from None
         except (DagsterExecutionInterruptedError, KeyboardInterrupt):
